@@ -1,0 +1,41 @@
+"""Arrays in, arrays of the same kind out: NumPy or torch, decided by what the caller brings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["backend_of", "detached", "like", "logarithm"]
+
+
+def _is_tensor(value: Any) -> bool:
+    # Whoever holds a tensor has imported torch; looking must not import it for the others.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def backend_of(values: Iterable[Any]) -> str:
+    """"torch" if any of the values is a tensor, else "numpy"."""
+    return "torch" if any(_is_tensor(value) for value in values) else "numpy"
+
+
+def detached(value: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """The numbers of an array or tensor as NumPy, for checks; gradients stay behind."""
+    return np.asarray(value.detach().cpu().numpy() if _is_tensor(value) else value)
+
+
+def like(value: Any, reference: Any) -> Any:
+    """`value` as an array of the reference's kind, floating type and device."""
+    if _is_tensor(reference):
+        torch = sys.modules["torch"]
+        dtype = reference.dtype if reference.is_floating_point() else torch.float64
+        return torch.as_tensor(value, device=reference.device).to(dtype)
+    return np.asarray(value, dtype=np.float64)
+
+
+def logarithm(value: Any) -> Any:
+    """Natural logarithm, element by element."""
+    return value.log() if _is_tensor(value) else np.log(value)

@@ -1,0 +1,32 @@
+r"""How far the parameters have gone: E|Δ_k|², and the local exponent of its growth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sgdtheory.arrays import like, logarithm
+
+__all__ = ["local_exponent", "squared_distance"]
+
+
+def squared_distance(mean: Any, variance: Any, start: Any) -> Any:
+    """E|θ_k − θ_0|² per mode from a fixed start: drift squared and variance."""
+    return (mean - start) ** 2 + variance
+
+
+def local_exponent(displacement: Callable[[Any], Any], steps: Any) -> Any:
+    r"""d log E|Δ|² / d log k at `steps`, over [k − 1, k + 1], and over [1, 2] at k = 1.
+
+    Args:
+        displacement: maps update counts to E|Δ_k|².
+        steps: NumPy array of update counts ≥ 1.
+
+    >>> local_exponent(lambda k: k**1.5, np.array([10.0])).round(3)
+    array([1.501])
+    """
+    lower, upper = np.maximum(steps - 1, 1), steps + 1
+    before, after = displacement(lower), displacement(upper)
+    return logarithm(after / before) / like(np.log(upper / lower), after)

@@ -1,0 +1,263 @@
+r"""Linear Gaussian processes: everything about them follows from a generator and a noise.
+
+A process with a constant linear law relaxes by its generator G and gains covariance N per unit of
+its clock. In continuous time dx = −G x dt + √N dW; in discrete time x_{k+1} = (1 − G) x_k + noise.
+Mean, covariance, autocovariance and displacement are written here once, for both.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar, cast
+
+from sympy import (
+    Add,
+    Eq,
+    Expr,
+    ImmutableMatrix,
+    Matrix,
+    Rational,
+    eye,
+    linsolve,
+    sympify,
+)
+from sympy.matrices import MatrixBase
+
+from sgdtheory import symbols as s
+from sgdtheory.derivation import Derivation
+from sgdtheory.normal_form import factored, factored_matrix
+from sgdtheory.special_functions import Clock, ModeFunctions
+
+_Value = TypeVar("_Value", Expr, MatrixBase)
+
+__all__ = ["GaussianProcess", "UnstableError"]
+
+
+class UnstableError(ValueError):
+    """A direction has no stationary state: its curvature is not positive, or beyond stability."""
+
+
+@dataclass(frozen=True)
+class GaussianProcess(ABC):
+    """Base of `OrnsteinUhlenbeck` and `LinearRecursion`: SymPy in, SymPy out.
+
+    Times are positive numbers or symbols: time t for the one, update count k for the other.
+    A process of dimension 2 has closed forms without regime cases in the functions of
+    `sgdtheory.special_functions`; apply SymPy's `expand_func` to see the textbook ones.
+    """
+
+    derivation: Derivation = field(default=Derivation(), kw_only=True, repr=False, compare=False)
+    coordinates: tuple[Expr, ...] = field(default=(), kw_only=True, repr=False)
+    start: tuple[Expr, ...] = field(default=(), kw_only=True, repr=False)
+    curvature: Expr = field(default=s.h, kw_only=True, repr=False)
+
+    @property
+    @abstractmethod
+    def generator(self) -> ImmutableMatrix:
+        """G, the rate (or the fraction per update) at which the mean relaxes."""
+
+    @property
+    @abstractmethod
+    def noise(self) -> ImmutableMatrix:
+        """N, the covariance gained per unit of the clock."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> Clock:
+        """Continuous time or update counts."""
+
+    @abstractmethod
+    def _matrix_power(self, time: Expr) -> ImmutableMatrix:
+        """The propagator of a process whose dimension is not 2."""
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates."""
+        return cast(int, self.generator.shape[0])
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the derivation takes for granted."""
+        return self.derivation.assumptions
+
+    @cached_property
+    def trace(self) -> Expr:
+        """tr G: the damping rate of a phase space."""
+        return self._long(factored(self._short(self.generator).trace()))
+
+    @cached_property
+    def determinant(self) -> Expr:
+        """det G: the product of a mode's two rates; 0 for a flat direction."""
+        return self._long(factored(self._short(self.generator).det(method="berkowitz")))
+
+    # The algebra is done in the one letter h, however the curvature is composed (ρ + λ).
+
+    def _short(self, value: _Value) -> _Value:
+        return value.subs(self.curvature, s.h)
+
+    def _long(self, value: _Value) -> _Value:
+        return value.subs(s.h, self.curvature)
+
+    def factored(self, matrix: MatrixBase) -> ImmutableMatrix:
+        """The entries factored, with the curvature kept as one term."""
+        return ImmutableMatrix(self._long(factored_matrix(self._short(matrix))))
+
+    def inverse(self, matrix: MatrixBase) -> ImmutableMatrix:
+        """The inverse, its entries factored."""
+        return self.factored(self._short(matrix).inv(method="ADJ"))
+
+    # -- stationary state ---------------------------------------------------------------------
+
+    @cached_property
+    def _stationary_covariance(self) -> ImmutableMatrix:
+        size, G, N = self.dimension, self._short(self.generator), self._short(self.noise)
+        unknown = s.matrix("B", size)
+        entries = [unknown[i, j] for i in range(size) for j in range(i, size)]
+        B = Matrix(size, size, lambda i, j: unknown[min(i, j), max(i, j)])
+        balance = G * B + B * G.T - self.clock.second_order * G * B * G.T - N
+        equations = [balance[i, j] for i in range(size) for j in range(i, size)]
+        solutions = list(linsolve(equations, entries))
+        if not solutions or any(value.has(unknown) for value in solutions[0]):
+            raise UnstableError(
+                f"generator = {self.generator}: G B + B Gᵀ = N has no unique solution, so the process has no "
+                "stationary state. Give a generator whose eigenvalues have positive real parts."
+            )
+        return self.factored(B.subs(dict(zip(entries, solutions[0], strict=True))))
+
+    def stationary_covariance(self) -> ImmutableMatrix:
+        r"""Covariance B of the stationary state, from G B + B Gᵀ = N (− G B Gᵀ per update).
+
+        Solved as linear equations in the entries of B.
+
+        Raises:
+            UnstableError: when the equations have no unique solution.
+        """
+        return self._stationary_covariance
+
+    # -- in time ------------------------------------------------------------------------------
+
+    def _functions(self, time: Expr) -> ModeFunctions:
+        return self.clock.functions(time, self.trace, self.determinant)
+
+    def propagator(self, time: Expr | float) -> ImmutableMatrix:
+        """Matrix that takes the mean from 0 to `time`: e^{−Gt}, or (1 − G)^k.
+
+        In two dimensions it is q − s G = ṡ + s adj G (Cayley-Hamilton); the diagonal uses the one
+        and the other, so that neither a late position nor a late velocity comes from cancellation.
+        """
+        time = sympify(time)
+        if self.dimension != 2:
+            return self._matrix_power(time)
+        f, G = self._functions(time), self.generator
+        lent = f.impulse_response * G[0, 0]
+        return ImmutableMatrix(
+            [
+                [f.relaxation - lent, -f.impulse_response * G[0, 1]],
+                [-f.impulse_response * G[1, 0], f.velocity_response + lent],
+            ]
+        )
+
+    def mean(self, time: Expr | float) -> ImmutableMatrix:
+        """Mean at `time` of a process that starts at the offsets `start` (symbols θ_0, v_0)."""
+        return ImmutableMatrix(self.propagator(time) * Matrix(self.start))
+
+    def covariance(self, time: Expr | float) -> ImmutableMatrix:
+        r"""Covariance at `time` of a process that starts at a fixed point.
+
+        The sum over all earlier moments of the noise that is left, F N Fᵀ with F = ṡ + s adj G. Its
+        three integrals are two Gramians and ∫ s ṡ, which telescopes: every term is a square's
+        share, so nothing cancels at early times or along flat directions.
+        """
+        time = sympify(time)
+        if self.dimension != 2:
+            B, flow = self.stationary_covariance(), self.propagator(time)
+            return ImmutableMatrix(B - flow * B * flow.T)
+        f, N = self._functions(time), self.noise
+        adjugate = self.trace * eye(2) - self.generator
+        mixed = (adjugate * N + N * adjugate.T) * Rational(1, 2)
+        parts = (
+            (f.impulse_response**2, mixed),
+            (f.velocity_gramian, N - self.clock.second_order * mixed),
+            (f.position_gramian, adjugate * N * adjugate.T),
+        )
+        return self._combine(parts)
+
+    def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
+        """E[x(t) x(0)ᵀ] in the stationary state."""
+        time = sympify(time)
+        B = self.stationary_covariance()
+        if self.dimension != 2:
+            return ImmutableMatrix(self.propagator(time) * B)
+        f, G = self._functions(time), self.generator
+        adjugate = self.trace * eye(2) - G
+        position_row = self._combine(((f.relaxation, B), (f.impulse_response, -G * B)))
+        velocity_row = self._combine(((f.velocity_response, B), (f.impulse_response, adjugate * B)))
+        return ImmutableMatrix([position_row.row(0), velocity_row.row(1)])
+
+    def displacement(self, time: Expr | float) -> Expr:
+        r"""E|θ(t) − θ(0)|² of the first coordinate, from a stationary start.
+
+        2 (B − F B)_{11} with F = q − s G is 2 (p B + s G B)_{11}: a sum of positive terms.
+        """
+        time = sympify(time)
+        B = self.stationary_covariance()
+        if self.dimension != 2:
+            return cast(Expr, 2 * (B - self.propagator(time) * B)[0, 0])
+        f = self._functions(time)
+        parts = ((f.step_response, 2 * B), (f.impulse_response, 2 * self.generator * B))
+        return cast(Expr, self._combine(parts)[0, 0])
+
+    def _combine(self, parts: Sequence[tuple[Expr, MatrixBase]]) -> ImmutableMatrix:
+        """Σ function · coefficients, each coefficient factored by itself."""
+        terms = [(function, self.factored(coefficients)) for function, coefficients in parts]
+        rows, columns = parts[0][1].shape
+        return ImmutableMatrix(
+            rows, columns, lambda i, j: Add(*(function * c[i, j] for function, c in terms))
+        )
+
+    # -- the steps, for a reader --------------------------------------------------------------
+
+    def derivation_of(self, result: str) -> Derivation:
+        """The steps to one of the process's results, after those that led to the process.
+
+        Args:
+            result: "stationary_covariance", "propagator", "mean", "covariance", "autocovariance"
+                or "displacement".
+        """
+        time = s.k if self.clock.second_order else s.t
+        balance = self.derivation.then(
+            "Stationary covariance",
+            "Noise gained and covariance lost balance; solved as linear equations in the entries.",
+            Eq(s.matrix("B", self.dimension), self.stationary_covariance(), evaluate=False),
+            assumption="the generator's eigenvalues lie in the region of stability",
+        )
+        flow = self.derivation.then(
+            "Propagator",
+            "A 2×2 matrix satisfies its own characteristic equation, so every function of the "
+            "generator is linear in it.",
+            self.propagator(time),
+        )
+        known = {
+            "stationary_covariance": lambda: balance,
+            "propagator": lambda: flow,
+            "mean": lambda: flow.then("Mean", "Propagate the start.", self.mean(time)),
+            "covariance": lambda: flow.then(
+                "Covariance from a fixed start",
+                "Add up what is left of the noise of every earlier moment.",
+                self.covariance(time),
+            ),
+            "autocovariance": lambda: balance.then(
+                "Autocovariance", "Propagate the stationary covariance.", self.autocovariance(time)
+            ),
+            "displacement": lambda: balance.then(
+                "Displacement",
+                "Twice the stationary variance less twice the autocovariance.",
+                self.displacement(time),
+            ),
+        }
+        if result not in known:
+            raise ValueError(f"result = {result!r}: give one of {', '.join(known)}.")
+        return known[result]()

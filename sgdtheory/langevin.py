@@ -1,0 +1,65 @@
+r"""The underdamped Langevin equation of one position, as a record; it knows nothing of SGD.
+
+.. math:: m\,\ddot\theta + \Gamma\,\dot\theta = -\nabla L(\theta) + \text{noise of intensity } I
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sympy import Eq, Expr, S, latex, sympify
+
+from sgdtheory import symbols as s
+from sgdtheory.derivation import Derivation
+
+__all__ = ["Langevin"]
+
+
+@dataclass(frozen=True)
+class Langevin:
+    r"""m θ̈ + Γ θ̇ = −∇L(θ) + noise, normalised to unit force.
+
+    Args:
+        mass: m ≥ 0. Unit: time².
+        friction: Γ; may contain ``symbols.h``, the curvature where the particle is. Unit: time.
+        noise_intensity: covariance of the random force per unit of time.
+        inverse_temperature: κ, the scale that makes κΦ the exponent of the stationary density.
+
+    Raises:
+        ValueError: for a mass, friction or intensity that is negative as it stands.
+
+    >>> Langevin(mass=1, friction=2, noise_intensity=4, inverse_temperature=1).friction
+    2
+    """
+
+    mass: Expr
+    friction: Expr
+    noise_intensity: Expr
+    inverse_temperature: Expr = S.One
+    derivation: Derivation = field(default=Derivation(), kw_only=True, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("mass", "friction", "noise_intensity", "inverse_temperature"):
+            value = sympify(getattr(self, name), strict=True)
+            if value.is_negative:
+                raise ValueError(f"{name} = {value}: it must not be negative. Check its sign.")
+            object.__setattr__(self, name, value)
+
+    @property
+    def equation(self) -> Eq:
+        """The deterministic part, m θ̈ + Γ θ̇ = −L'(θ), with L the regularised loss."""
+        position = s.trajectory(s.t)
+        force = -s.L(s.theta).diff(s.theta).subs(s.theta, position)
+        return Eq(
+            self.mass * position.diff(s.t, 2) + self.friction * position.diff(s.t),
+            force,
+            evaluate=False,
+        )
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the derivation takes for granted."""
+        return self.derivation.assumptions
+
+    def _repr_latex_(self) -> str:
+        return f"${latex(self.equation)}$"

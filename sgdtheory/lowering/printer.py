@@ -1,0 +1,204 @@
+"""From an expression to the source of a Python function whose names every back end defines.
+
+The source is the same for scalars, NumPy arrays and torch tensors: arithmetic, and the bare names
+of the table below. A back end is a namespace that gives these names a meaning.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+from sympy import Expr, Float, Rational, Symbol, cse, numbered_symbols
+from sympy.core.function import AppliedUndef, Function
+from sympy.matrices import MatrixBase
+from sympy.printing.pycode import PythonCodePrinter
+
+from sgdtheory.special_functions import CONTINUOUS, DISCRETE, ModeFunction
+
+__all__ = ["ELEMENTARY", "STATE", "Source", "generate"]
+
+ELEMENTARY = {
+    sympy.exp: "exp",
+    sympy.log: "log",
+    sympy.sin: "sin",
+    sympy.cos: "cos",
+    sympy.tan: "tan",
+    sympy.sinh: "sinh",
+    sympy.cosh: "cosh",
+    sympy.tanh: "tanh",
+    sympy.atan: "atan",
+}
+# What a back end's `continuous_mode` and `discrete_mode` return, in this order.
+STATE = (
+    "relaxation",
+    "step_response",
+    "impulse_response",
+    "velocity_response",
+    "position_gramian",
+    "mixed_gramian",
+    "velocity_gramian",
+)
+_CLOCKS = {cls: clock.name for clock in (CONTINUOUS, DISCRETE) for cls in clock.classes}
+_KNOWN = {**ELEMENTARY, **{cls: cls.__name__ for cls in _CLOCKS}}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A generated function: its text, its parameters and the shape of its result."""
+
+    text: str
+    parameters: tuple[str, ...]
+    shape: tuple[int, int] | None
+
+
+class _Printer(PythonCodePrinter):
+    """Prints with bare function names; √x as sqrt(x), other powers as **."""
+
+    def __init__(self) -> None:
+        super().__init__({"fully_qualified_modules": False})
+
+    def _print_Function(self, expr: Function) -> str:
+        arguments = ", ".join(self._print(argument) for argument in expr.args)
+        return f"{_KNOWN[expr.func]}({arguments})"
+
+    _print_exp = _print_Function
+    _print_log = _print_Function
+    for _name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "atan"):
+        locals()[f"_print_{_name}"] = _print_Function
+    del _name
+
+    def _print_Pow(self, expr: sympy.Pow, rational: bool = False) -> str:
+        base, exponent = expr.as_base_exp()
+        if exponent == Rational(1, 2):
+            return f"sqrt({self._print(base)})"
+        if exponent == Rational(-1, 2):
+            return f"1/sqrt({self._print(base)})"
+        return str(super()._print_Pow(expr, rational=rational))
+
+
+def generate(expression: Expr | MatrixBase, arguments: Sequence[Symbol]) -> Source:
+    """Source of a function of `arguments` that returns the expression's entries as a tuple.
+
+    Raises:
+        ValueError: naming the symbol or function that cannot be lowered.
+    """
+    matrix = isinstance(expression, MatrixBase)
+    entries = list(expression) if matrix else [expression]
+    _check(entries, arguments)
+    names = dict(zip(arguments, _identifiers(arguments), strict=True))
+    renamed = {argument: Symbol(name) for argument, name in names.items()}
+    folded = [_fold_constants(entry).xreplace(renamed) for entry in entries]
+    modes = _Modes.of(folded)
+    points = [argument for point in modes.points for argument in point[1]]
+    unknowns = [entry.xreplace(modes.values) for entry in folded]
+    shared, reduced = cse([*points, *unknowns], symbols=numbered_symbols("_x"), order="none")
+    before, after = _split(shared, set(modes.values.values()))
+    printer = _Printer()
+    lines = [f"def lowered({', '.join(names.values())}):"]
+    lines += [f"    {x} = {printer.doprint(value)}" for x, value in before]
+    lines += modes.lines([printer.doprint(value) for value in reduced[: len(points)]])
+    lines += [f"    {x} = {printer.doprint(value)}" for x, value in after]
+    returned = ", ".join(printer.doprint(value) for value in reduced[len(points) :])
+    lines.append(f"    return ({returned},)")
+    shape = expression.shape if matrix else None
+    return Source("\n".join(lines) + "\n", tuple(names.values()), shape)
+
+
+@dataclass(frozen=True)
+class _Modes:
+    """The mode functions of an expression, gathered by the point at which they are taken.
+
+    One call yields all functions at a point, so each point is one line of the source.
+    """
+
+    points: tuple[tuple[str, tuple[Expr, ...]], ...]
+    values: dict[ModeFunction, Symbol]
+
+    @classmethod
+    def of(cls, entries: Sequence[Expr]) -> _Modes:
+        found = sorted(
+            {f for entry in entries for f in entry.atoms(ModeFunction)}, key=lambda f: str(f)
+        )
+        points = tuple(dict.fromkeys((_CLOCKS[f.func], f.args) for f in found))
+        values = {
+            f: Symbol(f"_m{points.index((_CLOCKS[f.func], f.args))}_{f.kind}") for f in found
+        }
+        return cls(points, values)
+
+    def lines(self, printed_points: Sequence[str]) -> list[str]:
+        used = {symbol.name for symbol in self.values.values()}
+        lines = []
+        for number, (clock, _) in enumerate(self.points):
+            names = [f"_m{number}_{kind}" for kind in STATE]
+            targets = ", ".join(name if name in used else "_" for name in names)
+            point = ", ".join(printed_points[3 * number : 3 * number + 3])
+            lines.append(f"    {targets} = {clock}_mode({point})")
+        return lines
+
+
+def _split(
+    shared: Sequence[tuple[Symbol, Expr]], late: set[Symbol]
+) -> tuple[list[tuple[Symbol, Expr]], list[tuple[Symbol, Expr]]]:
+    """Common subexpressions that can be computed before the mode functions, and those after."""
+    before, after = [], []
+    waiting = set(late)
+    for symbol, value in shared:
+        if value.free_symbols & waiting:
+            waiting.add(symbol)
+            after.append((symbol, value))
+        else:
+            before.append((symbol, value))
+    return before, after
+
+
+def _identifiers(arguments: Sequence[Symbol]) -> list[str]:
+    names = [re.sub(r"\W", "_", argument.name) for argument in arguments]
+    return [f"{name}_" if keyword.iskeyword(name) else name for name in names]
+
+
+def _check(entries: Sequence[Expr], arguments: Sequence[Symbol]) -> None:
+    for argument in arguments:
+        if not isinstance(argument, Symbol):
+            raise ValueError(f"arguments: {argument!r} is not a SymPy symbol.")
+    names = _identifiers(arguments)
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"arguments = {tuple(arguments)}: two of them have one name. Symbols of one name and "
+            "different assumptions are different symbols; take all from sgdtheory.symbols."
+        )
+    for entry in entries:
+        _check_symbols(entry, arguments)
+        for function in entry.atoms(Function, AppliedUndef, sympy.Derivative, sympy.Subs):
+            if function.func not in _KNOWN:
+                raise ValueError(
+                    f"expression contains {function}, for which no back end has a meaning. "
+                    "Evaluate it first (.doit()), or replace it by functions of: "
+                    f"{', '.join(sorted(_KNOWN.values()))}."
+                )
+
+
+def _check_symbols(entry: Any, arguments: Sequence[Symbol]) -> None:
+    for symbol in sorted(entry.free_symbols - set(arguments), key=str):
+        twin = next((a for a in arguments if a.name == symbol.name), None)
+        advice = (
+            "an argument has the same name but other assumptions, so it is another symbol; take "
+            "both from sgdtheory.symbols"
+            if twin is not None
+            else "add it to the arguments, or substitute a number for it"
+        )
+        raise ValueError(f"expression contains {symbol}, which is no argument: {advice}.")
+
+
+def _fold_constants(expression: Expr) -> Expr:
+    """Numbers that are not rational become floats, so that no back end sees sqrt(2)."""
+    constants = {
+        part: Float(part.evalf(17), 17)
+        for part in sympy.preorder_traversal(expression)
+        if isinstance(part, Expr) and part.is_number and not part.is_Rational
+    }
+    return expression.xreplace(constants)

@@ -1,0 +1,85 @@
+"""PyTorch: the generated source, run on tensors of any device, with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import torch
+
+from sgdtheory.lowering.numpy_backend import doublings
+from sgdtheory.lowering.printer import ELEMENTARY, Source
+from sgdtheory.lowering.propagation import compose, short_time, unit_step
+
+__all__ = ["compile_source"]
+
+
+def continuous_mode(
+    time: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    plain = [x.detach().double().cpu().numpy() for x in (time, trace, determinant)]
+    count = doublings(*plain)
+    state = short_time(time / 2.0**count, trace, determinant)
+    for _ in range(count):
+        state = compose(state, state, determinant, torch.where)
+    return state
+
+
+def discrete_mode(
+    steps: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    if bool((steps < 0).any()) or bool((steps != steps.floor()).any()):
+        raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
+    remaining = steps.detach().to(torch.int64)
+    power = unit_step(trace, determinant)
+    zero = torch.zeros_like(remaining + power[0])
+    state: tuple[torch.Tensor, ...] = (zero + 1.0, zero, zero, zero + 1.0, zero, zero, zero)
+    while bool(remaining.any()):
+        taken = compose(state, power, determinant, torch.where)
+        odd = (remaining & 1).bool()
+        state = tuple(torch.where(odd, new, old) for new, old in zip(taken, state, strict=True))
+        remaining = remaining >> 1
+        if bool(remaining.any()):
+            power = compose(power, power, determinant, torch.where)
+    return state
+
+
+NAMESPACE: dict[str, Any] = {
+    **{name: getattr(torch, name) for name in ELEMENTARY.values()},
+    "sqrt": torch.sqrt,
+    "continuous_mode": continuous_mode,
+    "discrete_mode": discrete_mode,
+}
+
+
+def _as_tensors(arguments: tuple[Any, ...]) -> list[torch.Tensor]:
+    """Tensors of one device and one floating type: those of the tensors given, else float64."""
+    given = [argument for argument in arguments if isinstance(argument, torch.Tensor)]
+    floating = [tensor.dtype for tensor in given if tensor.is_floating_point()]
+    dtype = reduce(torch.promote_types, floating) if floating else torch.float64
+    device = next((tensor.device for tensor in given if tensor.dim()), None)
+    device = device or (given[0].device if given else torch.device("cpu"))
+    return [torch.as_tensor(argument, device=device).to(dtype) for argument in arguments]
+
+
+def compile_source(source: Source) -> Callable[..., torch.Tensor]:
+    """The source as a function of tensors that broadcast."""
+    namespace = dict(NAMESPACE)
+    exec(compile(source.text, "<sgdtheory torch>", "exec"), namespace)
+    entries = namespace["lowered"]
+
+    def call(*arguments: Any) -> torch.Tensor:
+        tensors = _as_tensors(arguments)
+        shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
+        values = [
+            torch.as_tensor(value, dtype=tensors[0].dtype, device=tensors[0].device)
+            if tensors
+            else torch.as_tensor(value, dtype=torch.float64)
+            for value in entries(*tensors)
+        ]
+        if source.shape is None:
+            return values[0].expand(shape).clone()
+        return torch.stack([v.expand(shape) for v in values], dim=-1).reshape(*shape, *source.shape)
+
+    return call

@@ -1,0 +1,366 @@
+r"""Hyperparameters and a spectrum in, arrays out: the numeric face of both theories.
+
+Each number is a lowered expression of the chapters above. A predictor adds no physics: it checks
+its input once, evaluates, and weighs by the spectrum's counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from sympy import Symbol
+
+from sgdtheory import symbols as s
+from sgdtheory.arrays import backend_of, detached, like
+from sgdtheory.diffusion import ornstein_uhlenbeck
+from sgdtheory.discrete_time import recursion
+from sgdtheory.displacement import local_exponent, squared_distance
+from sgdtheory.gaussian_process import GaussianProcess, UnstableError
+from sgdtheory.lowering import LoweredFunction, lower
+from sgdtheory.modified_equations import modified_equation
+from sgdtheory.spectrum import Spectrum
+from sgdtheory.stability import jury_conditions
+from sgdtheory.update_rule import UpdateRule, heavy_ball
+
+__all__ = ["Hyperparameters", "Predictor"]
+
+THEORIES = ("discrete", "continuous")
+
+
+@dataclass(frozen=True, eq=False)
+class Hyperparameters:
+    """What a training run sets.
+
+    Args:
+        learning_rate: η > 0.
+        momentum: 0 ≤ β < 1.
+        batch_size: S > 0, examples.
+        weight_decay: λ ≥ 0, loss/θ².
+        dataset_size: N, examples; needed by sampling models that count epochs.
+
+    A number, or a torch scalar if gradients with respect to it are wanted.
+
+    Raises:
+        ValueError: naming the argument, its value and the limit it broke.
+    """
+
+    learning_rate: Any
+    momentum: Any = 0.0
+    batch_size: Any = 1
+    weight_decay: Any = 0.0
+    dataset_size: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_number("learning_rate", self.learning_rate, above=0.0)
+        _check_number("momentum", self.momentum, at_least=0.0, below=1.0)
+        _check_number("batch_size", self.batch_size, above=0.0)
+        _check_number("weight_decay", self.weight_decay, at_least=0.0)
+        if self.dataset_size is not None:
+            _check_number("dataset_size", self.dataset_size, at_least=float(self.batch_size))
+
+
+def _check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float = -np.inf,
+    at_least: float = -np.inf,
+    below: float = np.inf,
+) -> None:
+    limits = [
+        text
+        for text, used in (
+            (f"> {above:g}", above > -np.inf),
+            (f"≥ {at_least:g}", at_least > -np.inf),
+            (f"< {below:g}", below < np.inf),
+        )
+        if used
+    ]
+    try:
+        number = float(detached(value))
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} = {value!r}: it must be one number {' and '.join(limits)}.") from None
+    if not (np.isfinite(number) and number > above and number >= at_least and number < below):
+        raise ValueError(f"{name} = {number}: it must be finite, {' and '.join(limits)}.")
+
+
+@cache
+def _process(rule: UpdateRule, theory: str) -> GaussianProcess:
+    """One eigen-direction of curvature h and noise variance Σ, derived once a rule and theory."""
+    if theory == "discrete":
+        return recursion(rule, noise=s.Sigma, curvature=s.h)
+    return ornstein_uhlenbeck(modified_equation(rule), noise=s.Sigma, curvature=s.h)
+
+
+_TIMED = ("propagator", "covariance", "autocovariance", "displacement")
+
+
+@cache
+def _lowered(rule: UpdateRule, theory: str, result: str, backend: str) -> LoweredFunction:
+    """A result of the process as a function of (time, h, Σ, η, β, S, the rule's own symbols)."""
+    process = _process(rule, theory)
+    time = s.k if theory == "discrete" else s.t
+    value = getattr(process, result)
+    expression = value(time) if result in _TIMED else value() if callable(value) else value
+    own = sorted(rule.parameters - {s.eta, s.beta}, key=str)
+    return lower(expression, (time, s.h, s.Sigma, s.eta, s.beta, s.S, *own), backend)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    r"""Predictions for a run: hyperparameters, a spectrum, and one of two theories.
+
+    Args:
+        hyperparameters: η, β, S, λ.
+        spectrum: eigenvalues and noise variances.
+        theory: "discrete" (exact for a quadratic loss) or "continuous" (Langevin equation).
+        rule: the optimiser; heavy ball, as torch.optim.SGD, by default.
+        sampling: "with_replacement", batches with independent errors.
+        parameters: values of the rule's further symbols, as ``{symbols.nu: 0.7}``.
+
+    Steps are update counts everywhere, a number or an array; results have the shape of `steps`,
+    then (modes,), then the state (θ − μ, v).
+
+    >>> hyper = Hyperparameters(learning_rate=0.1, momentum=0.9, batch_size=10)
+    >>> model = Predictor(hyper, Spectrum([1.0, 0.1]))
+    >>> model.stationary_covariance()[:, 0, 0].round(5)
+    array([0.05135, 0.05013])
+    >>> model.regime
+    ('underdamped', 'underdamped')
+    """
+
+    hyperparameters: Hyperparameters
+    spectrum: Spectrum
+    theory: str = "discrete"
+    rule: UpdateRule = field(default_factory=heavy_ball)
+    sampling: str = "with_replacement"
+    parameters: Mapping[Symbol, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.theory not in THEORIES:
+            raise ValueError(f"theory = {self.theory!r}: give one of {', '.join(THEORIES)}.")
+        if self.sampling != "with_replacement":
+            raise ValueError(
+                f"sampling = {self.sampling!r}: this version predicts batches drawn "
+                "'with_replacement' only. Leave it out."
+            )
+        own = self.rule.parameters - {s.eta, s.beta}
+        missing, unknown = own - set(self.parameters), set(self.parameters) - own
+        if missing or unknown:
+            raise ValueError(
+                f"parameters = {dict(self.parameters)}: the {self.rule.name} rule has the further "
+                f"symbols {sorted(map(str, own))}; give exactly these."
+            )
+
+    # -- evaluation ---------------------------------------------------------------------------
+
+    @property
+    def _inputs(self) -> tuple[Any, ...]:
+        hyper = self.hyperparameters
+        return (
+            self.spectrum.eigenvalues,
+            self.spectrum.variances,
+            hyper.learning_rate,
+            hyper.momentum,
+            hyper.batch_size,
+            hyper.weight_decay,
+            *self.parameters.values(),
+        )
+
+    @cached_property
+    def _backend(self) -> str:
+        return backend_of(self._inputs)
+
+    @property
+    def curvature(self) -> Any:
+        """h = ρ + λ, shape (modes,)."""
+        return self.spectrum.eigenvalues + self.hyperparameters.weight_decay
+
+    def _evaluate(self, result: str, steps: Any = 0) -> Any:
+        """A result at `steps` (with a modes axis added), per mode."""
+        hyper = self.hyperparameters
+        counts = np.asarray(steps, dtype=np.float64)[..., None]
+        time = like(counts, next((x for x in self._inputs if backend_of([x]) == "torch"), counts))
+        if self.theory == "continuous":
+            time = time * hyper.learning_rate
+        own = [self.parameters[symbol] for symbol in sorted(self.parameters, key=str)]
+        values = _lowered(self.rule, self.theory, result, self._backend)(
+            time,
+            self.curvature,
+            self.spectrum.variances,
+            hyper.learning_rate,
+            hyper.momentum,
+            hyper.batch_size,
+            *own,
+        )
+        if not np.all(np.isfinite(detached(values))):
+            raise UnstableError(
+                f"{result} at steps up to {np.max(counts, initial=0):g} is too large for floating "
+                "point: a direction is unstable and grows without limit. Ask for fewer steps."
+            )
+        return values
+
+    def _steps(self, steps: Any, minimum: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+        counts = np.asarray(detached(steps), dtype=np.float64)
+        if counts.size and not np.all(np.isfinite(counts) & (counts >= minimum)):
+            raise ValueError(f"steps = {steps}: update counts must be finite and ≥ {minimum}.")
+        if np.any(counts != np.floor(counts)):
+            raise ValueError(f"steps = {steps}: update counts must be whole numbers. Round them.")
+        return counts
+
+    def _require_stationary(self) -> None:
+        h = detached(self.curvature)
+        stable = h > 0
+        limit = "h = ρ + λ > 0"
+        if self.theory == "discrete":
+            stable = np.all([c > 0 for c in jury_conditions(*self._characteristic)], axis=0)
+            limit = f"ηh within {_process(self.rule, self.theory).stability}"
+        if not np.all(stable):
+            i = int(np.argmin(stable))
+            rate = float(detached(self.hyperparameters.learning_rate))
+            raise UnstableError(
+                f"eigenvalues[{i}] = {detached(self.spectrum.eigenvalues)[i]:g} gives "
+                f"h = {h[i]:g} and ηh = {rate * h[i]:g}; a stationary state needs {limit} "
+                f"(here β = {float(detached(self.hyperparameters.momentum)):g}). Lower the "
+                "learning rate, raise the weight decay, leave the direction out, or use mean(), "
+                "covariance() or displacement(position=...), which need no stationary state."
+            )
+
+    # -- moments ------------------------------------------------------------------------------
+
+    def stationary_covariance(self) -> Any:
+        """Covariance of (θ − μ, v) in the stationary state, shape (modes, 2, 2).
+
+        Raises:
+            UnstableError: when a direction has no stationary state, naming it.
+        """
+        self._require_stationary()
+        return self._evaluate("stationary_covariance")
+
+    def mean(self, steps: Any, position: Any, velocity: Any = 0.0) -> Any:
+        """Mean of (θ − μ, v) after `steps` updates, shape (steps, modes, 2).
+
+        Args:
+            steps: update counts.
+            position: start, as an offset from the minimum in the eigenbasis, (modes,) or a number.
+            velocity: start velocity likewise; 0 for a fresh optimiser.
+        """
+        flow = self._evaluate("propagator", self._steps(steps))
+        return flow[..., 0] * self._offset("position", position)[..., None] + (
+            flow[..., 1] * self._offset("velocity", velocity)[..., None]
+        )
+
+    def covariance(self, steps: Any) -> Any:
+        """Covariance after `steps` updates from a fixed start, shape (steps, modes, 2, 2)."""
+        return self._evaluate("covariance", self._steps(steps))
+
+    def autocovariance(self, steps: Any) -> Any:
+        """E[x_k x_0ᵀ] in the stationary state, shape (steps, modes, 2, 2)."""
+        self._require_stationary()
+        return self._evaluate("autocovariance", self._steps(steps))
+
+    # -- displacement -------------------------------------------------------------------------
+
+    def local_displacement(self) -> Any:
+        """E|θ_{k+1} − θ_k|² in the stationary state, summed over modes.
+
+        Raises:
+            ValueError: in the continuous theory for a rule whose step is not η v_{k+1}: the
+                one-step displacement is then not an observable of the Langevin equation.
+        """
+        if self.theory == "discrete":
+            return self.displacement(1)
+        if not self.rule.moves_by_velocity:
+            raise ValueError(
+                f"rule = {self.rule.name}, theory = 'continuous': its step is not ηv, so the "
+                "Langevin equation has no one-step displacement. Use theory='discrete'."
+            )
+        velocity = self.stationary_covariance()[..., 1, 1]
+        return self.hyperparameters.learning_rate**2 * self.spectrum.total(velocity)
+
+    def displacement(self, steps: Any, position: Any = None, velocity: Any = 0.0) -> Any:
+        """E|θ_k − θ_0|² summed over modes, of the shape of `steps`.
+
+        Args:
+            steps: update counts.
+            position: a fixed start, as an offset from the minimum; None for a stationary start.
+            velocity: start velocity, with `position`.
+        """
+        counts = self._steps(steps)
+        if position is None:
+            self._require_stationary()
+            return self.spectrum.total(self._evaluate("displacement", counts))
+        mean = self.mean(counts, position, velocity)[..., 0]
+        variance = self.covariance(counts)[..., 0, 0]
+        start = self._offset("position", position)
+        return self.spectrum.total(squared_distance(mean, variance, start))
+
+    def exponent(self, steps: Any, position: Any = None) -> Any:
+        """Local slope of log displacement in log steps, over [k−1, k+1]; [1, 2] at k = 1."""
+        counts = self._steps(steps, minimum=1)
+        return local_exponent(lambda k: self.displacement(k, position), counts)
+
+    def _offset(self, name: str, value: Any) -> Any:
+        offset = like(value, self.curvature)
+        if tuple(offset.shape) not in ((), (len(self.spectrum),)):
+            raise ValueError(
+                f"{name} has shape {tuple(offset.shape)}: it must be one number or one per "
+                f"eigenvalue, ({len(self.spectrum)},), in the eigenbasis."
+            )
+        if not np.all(np.isfinite(detached(offset))):
+            raise ValueError(f"{name} = {value}: it must be finite.")
+        return offset
+
+    # -- time scales --------------------------------------------------------------------------
+
+    @cached_property
+    def _characteristic(self) -> tuple[Any, Any]:
+        """Trace and determinant of the generator per mode, as NumPy numbers."""
+        return (
+            np.broadcast_to(detached(self._evaluate("trace")), len(self.spectrum)),
+            np.broadcast_to(detached(self._evaluate("determinant")), len(self.spectrum)),
+        )
+
+    @property
+    def regime(self) -> tuple[str, ...]:
+        """Per mode: "overdamped", "critical", "underdamped" or "alternating".
+
+        Critical means that the two rates agree to rounding; alternating, in discrete time only,
+        that a root is negative, so that a mean changes sign at every update.
+        """
+        trace, determinant = self._characteristic
+        discriminant = trace**2 - 4 * determinant
+        rounding = 8 * np.finfo(np.float64).eps * np.maximum(trace**2, abs(4 * determinant))
+        names = np.where(discriminant > 0, "overdamped", "underdamped").astype("U11")
+        names[abs(discriminant) <= rounding] = "critical"
+        if self.theory == "discrete":
+            fastest = (trace + np.sqrt(np.maximum(discriminant, 0))) / 2
+            names[(discriminant >= -rounding) & (fastest > 1)] = "alternating"
+        return tuple(map(str, names))
+
+    @property
+    def relaxation_steps(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Per mode: updates for the slowest root's envelope to fall by 1/e; ∞ if it does not."""
+        trace, determinant = self._characteristic
+        discriminant = trace**2 - 4 * determinant
+        root = np.sqrt(np.maximum(discriminant, 0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.theory == "continuous":
+                eta = float(detached(self.hyperparameters.learning_rate))
+                slow = np.where(discriminant >= 0, 2 * determinant / (trace + root), trace / 2)
+                decay = eta * slow
+            else:
+                # The rates are 1 − z: the slowest root is the one nearest to the unit circle.
+                slow, fast = 2 * determinant / (trace + root), (trace + root) / 2
+                real = np.minimum(_decay(slow), _decay(fast))
+                decay = np.where(discriminant >= 0, real, -np.log1p(determinant - trace) / 2)
+            return np.where(decay > 0, 1 / decay, np.inf)
+
+
+def _decay(rate: Any) -> Any:
+    """−log|1 − rate|, exact for small rates."""
+    return np.where(rate < 1, -np.log1p(-np.minimum(rate, 1)), -np.log(np.abs(rate - 1)))

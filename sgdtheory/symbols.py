@@ -1,0 +1,162 @@
+r"""The letters of the theory, with their assumptions: the only place that makes a Symbol.
+
+Two SymPy symbols of one name but different assumptions are different symbols, so every chapter
+takes its letters from here. A curvature is real, not positive: a saddle has directions that curve
+downwards, and with a positive symbol SymPy would decide half of a stability condition beforehand.
+"""
+
+from __future__ import annotations
+
+from sympy import Function, MatrixSymbol, Symbol
+
+__all__ = [
+    "D",
+    "L",
+    "S",
+    "Sigma",
+    "beta",
+    "coordinates",
+    "eta",
+    "g",
+    "gradient",
+    "h",
+    "k",
+    "inverse_temperature",
+    "lamda",
+    "matrix",
+    "modified_loss",
+    "noise_intensity",
+    "nu",
+    "rho",
+    "shift",
+    "sigma2",
+    "t",
+    "tau",
+    "term",
+    "theta",
+    "theta_0",
+    "theta_next",
+    "trajectory",
+    "v",
+    "v_0",
+    "v_next",
+    "xi",
+    "y",
+]
+
+
+class _Letter(Symbol):
+    """A symbol whose name is a Python identifier but whose print is the paper's letter."""
+
+    __slots__ = ()
+    _printed = {
+        "sigma2": (r"\sigma^{2}", "σ²"),
+        "v_next": (r"v_{k+1}", "v_{k+1}"),
+        "theta_next": (r"\theta_{k+1}", "θ_{k+1}"),
+    }
+
+    def _latex(self, printer: object) -> str:
+        return self._printed[self.name][0]
+
+    def _pretty(self, printer: object) -> object:
+        from sympy.printing.pretty.stringpict import prettyForm
+
+        return prettyForm(self._printed[self.name][1])
+
+
+theta = Symbol("theta", real=True)
+"""Position; in a linear process the offset θ − μ from the minimum. Unit: θ."""
+v = Symbol("v", real=True)
+"""Velocity: the mean velocity of the last step. Unit: θ per unit time."""
+v_next = _Letter("v_next", real=True)
+"""The velocity after the update, v_{k+1}, as the position's expression may use it."""
+g = Symbol("g", real=True)
+"""The gradient that the optimiser sees: of the loss, the weight decay and the batch's error."""
+theta_next = _Letter("theta_next", real=True)
+"""The position after the update, θ_{k+1}."""
+theta_0 = Symbol("theta_0", real=True)
+"""Start position, as an offset from the minimum."""
+v_0 = Symbol("v_0", real=True)
+"""Start velocity; 0 for a fresh optimiser."""
+
+t = Symbol("t", nonnegative=True)
+"""Time: one update lasts η, so t = ηk."""
+k = Symbol("k", integer=True, nonnegative=True)
+"""Number of updates."""
+
+eta = Symbol("eta", positive=True)
+"""Learning rate."""
+beta = Symbol("beta", nonnegative=True)
+"""Momentum, 0 ≤ β < 1."""
+S = Symbol("S", positive=True)
+"""Batch size."""
+lamda = Symbol("lamda", nonnegative=True)
+"""L2 weight decay λ. Unit: loss/θ²."""
+tau = Symbol("tau", nonnegative=True)
+"""Dampening, as torch.optim.SGD has it."""
+nu = Symbol("nu", nonnegative=True)
+"""Mixing parameter of quasi-hyperbolic momentum."""
+
+rho = Symbol("rho", real=True)
+"""An eigenvalue of the loss's Hessian. Unit: loss/θ²."""
+h = Symbol("h", real=True)
+"""Curvature that one eigen-direction feels, ρ + λ. Unit: loss/θ²."""
+y = Symbol("y", real=True)
+"""ηh, the number on which stability depends."""
+sigma2 = _Letter("sigma2", nonnegative=True)
+"""Noise scale σ² when the noise covariance is proportional to the Hessian. Unit: loss."""
+Sigma = Symbol("Sigma", nonnegative=True)
+"""Variance of one example's gradient along a direction. Unit: (loss/θ)²."""
+noise_intensity = Symbol("I", nonnegative=True)
+"""Covariance of a random force per unit of time."""
+inverse_temperature = Symbol("kappa", positive=True)
+"""κ, which makes κΦ the exponent of a stationary density."""
+modified_loss = Symbol("Phi", real=True)
+"""Φ, what the process descends."""
+xi = Symbol("xi", real=True)
+"""One example's gradient error: mean 0, covariance Σ."""
+
+shift = Symbol("z")
+"""The shift by one update, z f_k = f_{k+1}; also the variable of a characteristic polynomial."""
+D = Symbol("D")
+"""The derivative d/dt as an operator, where the shift is e^{ηD}."""
+
+trajectory = Function("theta", real=True)
+"""The position as a function of time."""
+gradient = Function("g", real=True)
+"""The gradient that the optimiser sees, as a function of position."""
+L = Function("L", real=True)
+"""The loss as a function of position, weight decay included."""
+
+
+def coordinates(dimension: int, *, start: bool = False) -> tuple[Symbol, ...]:
+    """Names for the coordinates of a process that is not a phase space: x_1, x_2, … .
+
+    Args:
+        dimension: how many.
+        start: whether they name the start, x_{1,0}, instead of the present.
+
+    >>> coordinates(2)
+    (x_1, x_2)
+    """
+    suffix = "_0" if start else ""
+    return tuple(Symbol(f"x_{i}{suffix}", real=True) for i in range(1, dimension + 1))
+
+
+def matrix(name: str, rows: int, columns: int | None = None) -> MatrixSymbol:
+    """A matrix that an equation names as a whole.
+
+    >>> matrix("B", 2).shape
+    (2, 2)
+    """
+    return MatrixSymbol(name, rows, rows if columns is None else columns)
+
+
+def term(sequence: str, lag: int) -> Symbol:
+    """The term of a sequence `lag` updates from the present one.
+
+    >>> term("theta", 1), term("g", 0)
+    (theta_{k+1}, g_k)
+    """
+    subscript = f"{{k{lag:+d}}}" if lag else "k"
+    return Symbol(f"{sequence}_{subscript}", real=True)
