@@ -18,7 +18,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def backend_of(values: Iterable[Any]) -> str:
-    """"torch" if any of the values is a tensor, else "numpy"."""
+    """Name of the back end: "torch" if any of the values is a tensor, else "numpy"."""
     return "torch" if any(_is_tensor(value) for value in values) else "numpy"
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sympy import latex
 from sympy.core.basic import Basic
 from sympy.matrices import MatrixBase
 
-Formula = Basic | MatrixBase
+Formula: TypeAlias = Basic | MatrixBase
 
 __all__ = ["Derivation", "Formula", "Step"]
 
@@ -46,9 +47,7 @@ class Derivation:
 
     steps: tuple[Step, ...] = ()
 
-    def then(
-        self, title: str, action: str, *formulas: Formula, assumption: str = ""
-    ) -> Derivation:
+    def then(self, title: str, action: str, *formulas: Formula, assumption: str = "") -> Derivation:
         """The derivation with one step more."""
         return Derivation((*self.steps, Step(title, action, formulas, assumption)))
 

@@ -13,8 +13,8 @@ from sympy import Eq, Expr, ImmutableMatrix, Matrix, S, expand, latex, sympify
 from sgdtheory import symbols as s
 from sgdtheory.gaussian_process import GaussianProcess
 from sgdtheory.langevin import Langevin
-from sgdtheory.normal_form import factored_matrix
 from sgdtheory.noise import EigenDirection
+from sgdtheory.normal_form import factored_matrix
 from sgdtheory.special_functions import CONTINUOUS, Clock
 
 __all__ = ["OrnsteinUhlenbeck", "ornstein_uhlenbeck"]

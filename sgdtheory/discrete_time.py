@@ -1,6 +1,6 @@
 r"""The exact theory: on a quadratic loss an update is a linear map, with noise along one direction.
 
-    x_{k+1} = M x_k + n ξ_k/√S,      x = (θ − μ, v),   ξ_k one example's gradient error
+x_{k+1} = M x_k + n ξ_k/√S,      x = (θ − μ, v),   ξ_k one example's gradient error
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from sympy import Eq, Expr, ImmutableMatrix, Matrix, Set, collect, expand, eye, sqrt, sympify
+from sympy import Eq, Expr, ImmutableMatrix, Matrix, Set, collect, expand, eye, latex, sqrt, sympify
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
 from sgdtheory.gaussian_process import GaussianProcess
-from sgdtheory.normal_form import factored, factored_matrix
 from sgdtheory.noise import EigenDirection
+from sgdtheory.normal_form import factored, factored_matrix
 from sgdtheory.special_functions import DISCRETE, Clock
 from sgdtheory.stability import stable_interval
 from sgdtheory.update_rule import UpdateRule
@@ -50,7 +50,7 @@ class LinearRecursion(GaussianProcess):
 
     @cached_property
     def noise(self) -> ImmutableMatrix:
-        """n nᵀ Var ε, the covariance that one update adds."""
+        """N nᵀ Var ε, the covariance that one update adds."""
         return ImmutableMatrix(self.kick * self.kick.T * self.noise_variance)
 
     def characteristic_polynomial(self) -> Expr:
@@ -62,7 +62,7 @@ class LinearRecursion(GaussianProcess):
         return ImmutableMatrix(self.map**time)
 
     def _repr_latex_(self) -> str:
-        return self.derivation[-1].formulas[-1]._repr_latex_()
+        return rf"$x_{{k+1}} = {latex(self.map)}\,x_k + {latex(self.kick)}\,\varepsilon_k$"
 
 
 def recursion(

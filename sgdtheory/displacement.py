@@ -25,7 +25,7 @@ def local_exponent(displacement: Callable[[Any], Any], steps: Any) -> Any:
         steps: NumPy array of update counts ≥ 1.
 
     >>> local_exponent(lambda k: k**1.5, np.array([10.0])).round(3)
-    array([1.501])
+    array([1.5])
     """
     lower, upper = np.maximum(steps - 1, 1), steps + 1
     before, after = displacement(lower), displacement(upper)

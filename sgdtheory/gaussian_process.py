@@ -85,12 +85,12 @@ class GaussianProcess(ABC):
 
     @cached_property
     def trace(self) -> Expr:
-        """tr G: the damping rate of a phase space."""
+        """Tr G: the damping rate of a phase space."""
         return self._long(factored(self._short(self.generator).trace()))
 
     @cached_property
     def determinant(self) -> Expr:
-        """det G: the product of a mode's two rates; 0 for a flat direction."""
+        """Det G: the product of a mode's two rates; 0 for a flat direction."""
         return self._long(factored(self._short(self.generator).det(method="berkowitz")))
 
     # The algebra is done in the one letter h, however the curvature is composed (ρ + λ).
@@ -122,8 +122,9 @@ class GaussianProcess(ABC):
         solutions = list(linsolve(equations, entries))
         if not solutions or any(value.has(unknown) for value in solutions[0]):
             raise UnstableError(
-                f"generator = {self.generator}: G B + B Gᵀ = N has no unique solution, so the process has no "
-                "stationary state. Give a generator whose eigenvalues have positive real parts."
+                f"generator = {self.generator}: G B + B Gᵀ = N has no unique solution, so the "
+                "process has no stationary state. Give a generator whose eigenvalues have positive "
+                "real parts."
             )
         return self.factored(B.subs(dict(zip(entries, solutions[0], strict=True))))
 

@@ -34,7 +34,10 @@ def _lagged(polynomial: Expr, sequence: str) -> Expr:
     """A polynomial of degree 2 in the shift, as terms f_{k+1}, f_k, f_{k−1} of a sequence."""
     terms = Poly(polynomial, s.shift).all_coeffs()[::-1]
     return sum(
-        (factored(coefficient) * s.term(sequence, lag - 1) for lag, coefficient in enumerate(terms)),
+        (
+            factored(coefficient) * s.term(sequence, lag - 1)
+            for lag, coefficient in enumerate(terms)
+        ),
         start=Rational(0),
     )
 
@@ -121,9 +124,7 @@ def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
         langevin.equation,
         Eq(s.inverse_temperature, langevin.inverse_temperature, evaluate=False),
     )
-    return Langevin(
-        mass, friction, noise_intensity, langevin.inverse_temperature, derivation=final
-    )
+    return Langevin(mass, friction, noise_intensity, langevin.inverse_temperature, derivation=final)
 
 
 def _expanded(operator: Expr, order: int) -> Expr:

@@ -83,7 +83,9 @@ def _check_number(
     try:
         number = float(detached(value))
     except (TypeError, ValueError):
-        raise ValueError(f"{name} = {value!r}: it must be one number {' and '.join(limits)}.") from None
+        raise ValueError(
+            f"{name} = {value!r}: it must be one number {' and '.join(limits)}."
+        ) from None
     if not (np.isfinite(number) and number > above and number >= at_least and number < below):
         raise ValueError(f"{name} = {number}: it must be finite, {' and '.join(limits)}.")
 
@@ -177,7 +179,7 @@ class Predictor:
 
     @property
     def curvature(self) -> Any:
-        """h = ρ + λ, shape (modes,)."""
+        """H = ρ + λ, shape (modes,)."""
         return self.spectrum.eigenvalues + self.hyperparameters.weight_decay
 
     def _evaluate(self, result: str, steps: Any = 0) -> Any:
@@ -218,7 +220,7 @@ class Predictor:
         limit = "h = ρ + λ > 0"
         if self.theory == "discrete":
             stable = np.all([c > 0 for c in jury_conditions(*self._characteristic)], axis=0)
-            limit = f"ηh within {_process(self.rule, self.theory).stability}"
+            limit = f"ηh within {recursion(self.rule).stability}"
         if not np.all(stable):
             i = int(np.argmin(stable))
             rate = float(detached(self.hyperparameters.learning_rate))

@@ -88,7 +88,7 @@ class _ContinuousFunction(ModeFunction):
         return derivative[self.kind]
 
     def _eval_expand_func(self, **hints: Any) -> Expr:
-        """The textbook form, through the (possibly imaginary) frequency; 0/0 at critical damping."""
+        """The textbook form, with a frequency that may be imaginary; 0/0 at critical damping."""
         t, a, b = self.args
         frequency = sqrt(b - a**2 / 4)
         decay = exp(-a * t / 2)

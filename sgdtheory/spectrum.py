@@ -36,7 +36,10 @@ class Spectrum:
     counts: Any = None
 
     def __post_init__(self) -> None:
-        if backend_of([self.eigenvalues]) == "numpy" and backend_of([self.noise_variances]) == "torch":
+        if (
+            backend_of([self.eigenvalues]) == "numpy"
+            and backend_of([self.noise_variances]) == "torch"
+        ):
             raise ValueError("eigenvalues is no tensor but noise_variances is: pass two tensors.")
         eigenvalues = like(self.eigenvalues, self.eigenvalues)
         object.__setattr__(self, "eigenvalues", eigenvalues)

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from sympy import And, ConditionSet, Dummy, Expr, Interval, Poly, Set, factor, oo
-
 from sympy import S as Sets
+
 from sgdtheory import symbols as s
 from sgdtheory.normal_form import factored
 
@@ -32,7 +32,8 @@ def stable_interval(trace: Expr, determinant: Expr) -> Set:
     """The set of y for which a rule is stable.
 
     Args:
-        trace, determinant: of the generator of one update, in ``symbols.y``.
+        trace: of the generator of one update, in ``symbols.y``.
+        determinant: likewise.
 
     Returns:
         An open interval; a ConditionSet when the order of its bounds depends on parameters other
@@ -64,7 +65,7 @@ def _undecided(conditions: Iterable[Expr]) -> Set:
 
 
 def _sign(expression: Expr) -> int:
-    """Sign for every momentum in (0, 1) and every positive parameter; 0 if that does not settle it."""
+    """Sign for every momentum in (0, 1) and every positive parameter; 0 where that varies."""
     inside = {
         symbol: 1 / (1 + Dummy(positive=True))
         for symbol in expression.free_symbols & {s.beta, s.tau, s.nu}
@@ -76,7 +77,7 @@ def _sign(expression: Expr) -> int:
 
 
 def _extreme(bounds: list[Expr], direction: int) -> Expr | None:
-    """The largest (direction 1) or smallest (−1) bound, if that is the same one for all parameters."""
+    """The largest (direction 1) or smallest (−1) bound, if one is so for all parameters."""
     if not bounds:
         return -direction * oo
     for candidate in bounds:

@@ -7,6 +7,8 @@ downwards, and with a positive symbol SymPy would decide half of a stability con
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sympy import Function, MatrixSymbol, Symbol
 
 __all__ = [
@@ -20,8 +22,8 @@ __all__ = [
     "g",
     "gradient",
     "h",
-    "k",
     "inverse_temperature",
+    "k",
     "lamda",
     "matrix",
     "modified_loss",
@@ -49,7 +51,7 @@ class _Letter(Symbol):
     """A symbol whose name is a Python identifier but whose print is the paper's letter."""
 
     __slots__ = ()
-    _printed = {
+    _printed: ClassVar = {
         "sigma2": (r"\sigma^{2}", "σ²"),
         "v_next": (r"v_{k+1}", "v_{k+1}"),
         "theta_next": (r"\theta_{k+1}", "θ_{k+1}"),

@@ -83,7 +83,9 @@ class UpdateRule:
     @property
     def parameters(self) -> frozenset[Expr]:
         """The symbols of the rule other than θ, v and g: η, β and any of its own."""
-        used = self.velocity.free_symbols | self.position.free_symbols | self.gradient_at.free_symbols
+        used = (
+            self.velocity.free_symbols | self.position.free_symbols | self.gradient_at.free_symbols
+        )
         return frozenset(used - {s.theta, s.v, s.g, s.v_next})
 
     @property
@@ -105,7 +107,9 @@ class UpdateRule:
         )
 
     def _repr_latex_(self) -> str:
-        return rf"$v_{{k+1}} = {latex(self.velocity)},\quad \theta_{{k+1}} = {latex(self.position)}$"
+        return (
+            rf"$v_{{k+1}} = {latex(self.velocity)},\quad \theta_{{k+1}} = {latex(self.position)}$"
+        )
 
 
 def _linear(argument: str, expression: Expr, variables: tuple[Expr, ...]) -> dict[Expr, Expr]:
@@ -156,9 +160,7 @@ def nesterov() -> UpdateRule:
 
 def dampened() -> UpdateRule:
     """torch.optim.SGD's dampening τ: v' = βv − (1−τ)g; torch's first step ignores τ."""
-    return UpdateRule(
-        s.beta * s.v - (1 - s.tau) * s.g, s.theta + s.eta * s.v_next, name="dampened"
-    )
+    return UpdateRule(s.beta * s.v - (1 - s.tau) * s.g, s.theta + s.eta * s.v_next, name="dampened")
 
 
 def quasi_hyperbolic() -> UpdateRule:

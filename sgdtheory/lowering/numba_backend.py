@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sgdtheory.lowering import propagation
-from sgdtheory.lowering.printer import ELEMENTARY, Source
+from sgdtheory.lowering.printer import ELEMENTARY, Source, define
 
 __all__ = ["compile_source"]
 
@@ -34,7 +34,7 @@ def _continuous_mode(time: float, trace: float, determinant: float) -> Any:
         raise ValueError("(trace, determinant, time) give an infinite rate: pass finite numbers.")
     count = 0
     if fastest > _LARGEST:
-        count = int(math.ceil(math.log2(fastest / _LARGEST)))
+        count = math.ceil(math.log2(fastest / _LARGEST))
     state = _short_time(time / 2.0**count, trace, determinant)
     for _ in range(count):
         state = _compose(state, state, determinant, _choose)
@@ -80,11 +80,8 @@ def _loop(source: Source) -> str:
 
 def compile_source(source: Source) -> Callable[..., NDArray[np.float64]]:
     """The source as a compiled function of arrays that broadcast."""
-    namespace = dict(NAMESPACE)
-    exec(compile(source.text, "<sgdtheory numba>", "exec"), namespace)
-    namespace["lowered"] = numba.njit(namespace["lowered"], error_model="numpy")
-    exec(compile(_loop(source), "<sgdtheory numba loop>", "exec"), namespace)
-    loop = numba.njit(namespace["loop"], error_model="numpy")
+    scalar = numba.njit(define(source.text, "lowered", NAMESPACE), error_model="numpy")
+    loop = numba.njit(define(_loop(source), "loop", {"lowered": scalar}), error_model="numpy")
     tail = () if source.shape is None else source.shape
     entries = 1 if source.shape is None else source.shape[0] * source.shape[1]
 

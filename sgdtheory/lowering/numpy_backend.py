@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sgdtheory.lowering.printer import ELEMENTARY, Source
+from sgdtheory.lowering.printer import ELEMENTARY, Source, define
 from sgdtheory.lowering.propagation import LARGEST_SHORT_TIME, compose, short_time, unit_step
 
 __all__ = ["compile_source", "doublings"]
@@ -24,7 +24,9 @@ def doublings(time: Any, trace: Any, determinant: Any) -> int:
         float(np.sqrt(np.max(np.abs(determinant) * time * time, initial=0.0))),
     )
     if not np.isfinite(fastest):
-        raise ValueError(f"(trace, determinant, time) give a rate of {fastest}: pass finite numbers.")
+        raise ValueError(
+            f"(trace, determinant, time) give a rate of {fastest}: pass finite numbers."
+        )
     return max(0, ceil(log2(fastest / LARGEST_SHORT_TIME))) if fastest > 0 else 0
 
 
@@ -64,9 +66,7 @@ NAMESPACE: dict[str, Any] = {
 
 def compile_source(source: Source) -> Callable[..., Array]:
     """The source as a function of arrays that broadcast."""
-    namespace = dict(NAMESPACE)
-    exec(compile(source.text, "<sgdtheory numpy>", "exec"), namespace)
-    entries = namespace["lowered"]
+    entries = define(source.text, "lowered", NAMESPACE)
 
     def call(*arguments: ArrayLike) -> Array:
         arrays = [np.asarray(argument, dtype=np.float64) for argument in arguments]

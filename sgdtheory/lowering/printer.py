@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from sympy.printing.pycode import PythonCodePrinter
 
 from sgdtheory.special_functions import CONTINUOUS, DISCRETE, ModeFunction
 
-__all__ = ["ELEMENTARY", "STATE", "Source", "generate"]
+__all__ = ["ELEMENTARY", "STATE", "Source", "define", "generate"]
 
 ELEMENTARY = {
     sympy.exp: "exp",
@@ -54,6 +54,17 @@ class Source:
     text: str
     parameters: tuple[str, ...]
     shape: tuple[int, int] | None
+
+
+def define(text: str, name: str, namespace: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function `name` that a generated source defines, its free names taken from `namespace`.
+
+    The text comes from `generate` alone, so every name in it is a checked identifier.
+    """
+    scope = dict(namespace)
+    exec(compile(text, f"<generated {name}>", "exec"), scope)  # noqa: S102
+    function: Callable[..., Any] = scope[name]
+    return function
 
 
 class _Printer(PythonCodePrinter):
@@ -125,9 +136,7 @@ class _Modes:
             {f for entry in entries for f in entry.atoms(ModeFunction)}, key=lambda f: str(f)
         )
         points = tuple(dict.fromkeys((_CLOCKS[f.func], f.args) for f in found))
-        values = {
-            f: Symbol(f"_m{points.index((_CLOCKS[f.func], f.args))}_{f.kind}") for f in found
-        }
+        values = {f: Symbol(f"_m{points.index((_CLOCKS[f.func], f.args))}_{f.kind}") for f in found}
         return cls(points, values)
 
     def lines(self, printed_points: Sequence[str]) -> list[str]:
@@ -164,7 +173,7 @@ def _identifiers(arguments: Sequence[Symbol]) -> list[str]:
 def _check(entries: Sequence[Expr], arguments: Sequence[Symbol]) -> None:
     for argument in arguments:
         if not isinstance(argument, Symbol):
-            raise ValueError(f"arguments: {argument!r} is not a SymPy symbol.")
+            raise TypeError(f"arguments: {argument!r} is not a SymPy symbol. Pass symbols.")
     names = _identifiers(arguments)
     if len(set(names)) < len(names):
         raise ValueError(

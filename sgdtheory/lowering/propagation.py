@@ -16,7 +16,7 @@ from typing import Any
 __all__ = ["compose", "short_time", "unit_step"]
 
 # Order of a state's entries.
-State = tuple[Any, Any, Any, Any, Any, Any, Any]
+State = tuple[Any, ...]
 
 # Doubling starts where the series below has converged: a τ ≤ 1/8 and √b τ ≤ 1/8.
 LARGEST_SHORT_TIME = 0.125
@@ -27,7 +27,8 @@ def compose(first: State, then: State, determinant: Any, choose: Callable[..., A
     """State after both stretches: F = F₂F₁, and the second moments C₂ + F₂ C₁ F₂ᵀ.
 
     Args:
-        first, then: the stretches, in any order (they commute).
+        first: one stretch.
+        then: the other; they commute.
         determinant: det of the generator.
         choose: ``where`` of the array library.
     """

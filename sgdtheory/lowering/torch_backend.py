@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sgdtheory.lowering.numpy_backend import doublings
-from sgdtheory.lowering.printer import ELEMENTARY, Source
+from sgdtheory.lowering.printer import ELEMENTARY, Source, define
 from sgdtheory.lowering.propagation import compose, short_time, unit_step
 
 __all__ = ["compile_source"]
@@ -65,9 +65,7 @@ def _as_tensors(arguments: tuple[Any, ...]) -> list[torch.Tensor]:
 
 def compile_source(source: Source) -> Callable[..., torch.Tensor]:
     """The source as a function of tensors that broadcast."""
-    namespace = dict(NAMESPACE)
-    exec(compile(source.text, "<sgdtheory torch>", "exec"), namespace)
-    entries = namespace["lowered"]
+    entries = define(source.text, "lowered", NAMESPACE)
 
     def call(*arguments: Any) -> torch.Tensor:
         tensors = _as_tensors(arguments)
