@@ -1,0 +1,1 @@
+"""Checks the theory against training by torch.optim.SGD; run from a checkout, not installed."""
