@@ -28,7 +28,20 @@ from validation.estimators import (
 )
 from validation.trajectories import Directions, Segment, Settings, Training
 
-__all__ = ["Effort", "Experiment", "Row", "Subject", "family_limit", "linear_subjects", "run"]
+__all__ = [
+    "FALSE_ALARM_RATE",
+    "THEORIES",
+    "Effort",
+    "Experiment",
+    "Row",
+    "Subject",
+    "Verdict",
+    "family_limit",
+    "linear_subjects",
+    "planned_updates",
+    "run",
+    "verdicts",
+]
 
 THEORIES = ("continuous", "discrete")
 FALSE_ALARM_RATE = 0.01
@@ -161,8 +174,57 @@ def linear_subjects() -> tuple[Subject, ...]:
 
 
 def family_limit(rows: int) -> float:
-    """|z| that the largest of `rows` exceeds by chance with the stated false-alarm rate (Šidák)."""
+    """|z| that the largest of `rows` exceeds by chance with the stated false-alarm rate.
+
+    Šidák's bound; rows of one run depend on one another, which makes it cautious.
+    """
     return float(stats.norm.isf((1 - (1 - FALSE_ALARM_RATE) ** (1 / rows)) / 2))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One observable of one subject: how its rows stand with both theories.
+
+    Args:
+        subject: name of the data set.
+        observable: what was measured.
+        rows: how many numbers.
+        limit: |z| that the largest of ALL rows of the run exceeds by chance at the stated rate.
+        worst_z: largest |z| of each theory.
+        deviation: measured/predicted − 1 where |z| is largest, of each theory.
+    """
+
+    subject: str
+    observable: str
+    rows: int
+    limit: float
+    worst_z: dict[str, float]
+    deviation: dict[str, float]
+
+    def holds(self, theory: str) -> bool:
+        """Whether chance explains the deviations from this theory."""
+        return self.worst_z[theory] <= self.limit
+
+
+def verdicts(rows: Sequence[Row]) -> tuple[Verdict, ...]:
+    """One verdict per subject and observable, in the order of the rows."""
+    limit = family_limit(len(rows))
+    groups = dict.fromkeys((row.subject, row.observable) for row in rows)
+    found = []
+    for subject, observable in groups:
+        group = [r for r in rows if (r.subject, r.observable) == (subject, observable)]
+        worst = {t: max(group, key=lambda r, t=t: abs(getattr(r, f"z_{t}"))) for t in THEORIES}
+        found.append(
+            Verdict(
+                subject,
+                observable,
+                len(group),
+                limit,
+                {t: abs(getattr(row, f"z_{t}")) for t, row in worst.items()},
+                {t: row.measured / getattr(row, t) - 1 for t, row in worst.items()},
+            )
+        )
+    return tuple(found)
 
 
 # -- theory, given a geometry and settings ---------------------------------------------------------
@@ -180,7 +242,9 @@ def _spread_response(settings: Settings, eigenvalues: Array) -> Array:
     kick = np.array(exact.kick.subs(values), dtype=np.float64).ravel()
     pairs = np.einsum("iab,jcd->ijacbd", maps, maps).reshape(len(maps), len(maps), 4, 4)
     injected = np.outer(kick, kick).ravel() / settings.batch_size
-    solved = np.linalg.solve(np.eye(4) - pairs, np.broadcast_to(injected, pairs.shape[:3])[..., None])
+    solved = np.linalg.solve(
+        np.eye(4) - pairs, np.broadcast_to(injected, pairs.shape[:3])[..., None]
+    )
     return solved[..., 0, 0]
 
 
@@ -345,7 +409,10 @@ def _relaxation_rows(
     return _rows(
         name,
         "mean relaxation",
-        [f"ρ = {rho:.3g}, step {k}" for rho, k in zip(shape.eigenvalues[keep], chosen, strict=True)],
+        [
+            f"ρ = {rho:.3g}, step {k}"
+            for rho, k in zip(shape.eigenvalues[keep], chosen, strict=True)
+        ],
         _both(models, lambda model: model.mean(chosen, 1.0)[everyone, everyone, 0]),
         replica_mean(left[:, chosen, everyone]),
     )
@@ -357,10 +424,11 @@ def _relaxation_rows(
 def _relaxation_picture(
     shape: Geometry, keep: Array, models: dict[str, sgd.Predictor], transient: Segment
 ) -> Relaxation:
-    """The underdamped direction that turns most slowly within its relaxation time."""
-    regimes = models["discrete"].regime
-    turning = [i for i, regime in enumerate(regimes) if regime == "underdamped"]
-    pick = turning[len(turning) // 2] if turning else len(regimes) - 1
+    """The oscillating direction whose start stands out most from the noise to come."""
+    oscillating = np.array([regime == "underdamped" for regime in models["discrete"].regime])
+    spread = np.sqrt(models["discrete"].stationary_covariance()[:, 0, 0])
+    prominence = np.abs(shape.start[keep]).max(axis=1) / spread
+    pick = int(np.argmax(np.where(oscillating, prominence, 0.0)))
     direction = keep[pick]
     output = int(np.abs(shape.start[direction]).argmax())
     origin = shape.start[direction, output]
@@ -409,7 +477,9 @@ def _portrait(
         s.beta: settings.momentum,
         s.S: settings.batch_size,
     }
-    spread = np.sqrt(np.array(process.stationary_covariance().subs(values).diagonal(), float)).ravel()
+    spread = np.sqrt(
+        np.array(process.stationary_covariance().subs(values).diagonal(), float)
+    ).ravel()
     axes = [np.linspace(-3.2 * width, 3.2 * width, 61) for width in spread]
     grid = np.meshgrid(*axes)
     loss = sgd.lower(flow.modified_loss.subs(values), (s.theta, s.v))(*grid)
@@ -440,9 +510,7 @@ def _lags(updates: int) -> tuple[int, ...]:
 
 def planned_updates(subjects: Sequence[Subject], effort: Effort) -> int:
     """Optimiser steps that `run` will take for these subjects, for a progress bar."""
-    return sum(
-        stages for subject in subjects for _, stages in _plan(subject, effort)
-    )
+    return sum(stages for subject in subjects for _, stages in _plan(subject, effort))
 
 
 def _plan(subject: Subject, effort: Effort) -> list[tuple[Settings, int]]:

@@ -74,8 +74,8 @@ class Geometry:
         Args:
             spread: P, (m, d, d), in the eigenbasis.
         """
-        stretched = np.einsum("na,oab,nb->on", self.projected, spread, self.projected)
-        fourth = np.einsum("na,on,nb->oab", self.projected, stretched, self.projected)
+        stretched = ((self.projected @ spread) * self.projected).sum(axis=-1, keepdims=True)
+        fourth = self.projected.T @ (stretched * self.projected)
         hessian = np.diag(self.eigenvalues)
         return self.noise + fourth / len(self.projected) - hessian @ spread @ hessian
 

@@ -118,7 +118,9 @@ class Training:
     def record(self, updates: int, directions: Directions) -> Segment:
         """Train and keep the states before, between and after `updates` updates."""
         weights = self._model.weights
-        kept = torch.empty((2, updates + 1, *weights.shape), dtype=weights.dtype, device=weights.device)
+        kept = torch.empty(
+            (2, updates + 1, *weights.shape), dtype=weights.dtype, device=weights.device
+        )
         kept[0, 0], kept[1, 0] = weights.detach(), self.velocity()
         for step in range(1, updates + 1):
             self._update()

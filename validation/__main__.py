@@ -1,0 +1,43 @@
+"""Command line: `python -m validation linear`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from validation import report
+from validation.comparison import Effort, linear_subjects, planned_updates, run, verdicts
+
+EFFORT = Effort()
+
+
+def linear(
+    output: Path = Path("reports/linear"),
+    effort: Effort = EFFORT,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Train linear regression on two real data sets and compare it with both theories.
+
+    Args:
+        output: folder for index.html, rows.json, rows.csv and the pictures.
+        effort: how much is trained.
+        seed: of all batches.
+        device: where to train; any torch device.
+    """
+    subjects = linear_subjects()
+    with tqdm(total=planned_updates(subjects, effort), unit="update", smoothing=0.05) as bar:
+        experiments = []
+        for subject in subjects:
+            bar.set_description(subject.problem.name)
+            experiments.append(run(subject, effort, seed=seed, device=device, progress=bar.update))
+    path = report.write(experiments, effort, seed, output)
+    rows = [row for experiment in experiments for row in experiment.rows]
+    tqdm.write("\n".join(report.lines(verdicts(rows))))
+    tqdm.write(f"report: {path.resolve()}")
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"linear": linear}, prog="python -m validation")

@@ -1,0 +1,163 @@
+"""Rows to JSON, CSV and one HTML page without network; draws and writes, computes nothing."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from latex2mathml.converter import convert
+from markupsafe import Markup
+from sympy import latex
+
+import sgdtheory as sgd
+from sgdtheory import symbols as s
+from validation.comparison import FALSE_ALARM_RATE, Effort, Experiment, Row, Verdict, verdicts
+from validation.pictures import PICTURES, picture
+
+__all__ = ["lines", "write"]
+
+_CAPTIONS = {
+    "relaxation": "From the origin of the weights: the mean of the replicas spirals into the "
+    "minimum as both theories say; one replica shows the noise.",
+    "portrait": "The modified loss and the stationary probability current derived from the "
+    "Fokker-Planck equation, and where the replicas are.",
+    "variances": "Stationary variance along every eigen-direction. With noise proportional to the "
+    "Hessian and no weight decay the position's would be the same everywhere.",
+    "displacement": "How far the weights move, and the local exponent of that growth.",
+    "panels": "The displacement of one update while one setting varies.",
+}
+
+
+def lines(found: Sequence[Verdict]) -> list[str]:
+    """One line of text per comparison."""
+    return [
+        f"{verdict.subject:9s} {verdict.observable:25s} {verdict.rows:3d} rows   "
+        + "   ".join(
+            f"{theory}: max|z| {verdict.worst_z[theory]:4.1f} "
+            f"({'holds' if verdict.holds(theory) else 'parts'}, "
+            f"{100 * verdict.deviation[theory]:+.3g} % there)"
+            for theory in ("discrete", "continuous")
+        )
+        for verdict in found
+    ]
+
+
+def write(experiments: Sequence[Experiment], effort: Effort, seed: int, folder: Path) -> Path:
+    """Writes rows.json, rows.csv, the pictures and index.html; returns the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for experiment in experiments for row in experiment.rows]
+    _write_rows(rows, experiments, effort, seed, folder)
+    page = _page(experiments, rows, effort, seed, _draw(experiments, folder))
+    path = folder / "index.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _write_rows(
+    rows: Sequence[Row],
+    experiments: Sequence[Experiment],
+    effort: Effort,
+    seed: int,
+    folder: Path,
+) -> None:
+    setup = {
+        "version": sgd.__version__,
+        "seed": seed,
+        "effort": asdict(effort),
+        "settings": {e.subject.problem.name: asdict(e.subject.settings) for e in experiments},
+        "noise": {
+            e.subject.problem.name: {
+                **asdict(e.noise_shape),
+                "multiplicative_share": e.multiplicative_share,
+            }
+            for e in experiments
+        },
+        "rows": [asdict(row) for row in rows],
+    }
+    (folder / "rows.json").write_text(json.dumps(setup, indent=1), encoding="utf-8")
+    with (folder / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def _draw(experiments: Sequence[Experiment], folder: Path) -> dict[tuple[str, str], str]:
+    """PNG files beside the page, and the same as data for the page itself."""
+    drawn = {}
+    for experiment in experiments:
+        for name in PICTURES:
+            figure = picture(name, experiment)
+            if figure is None:
+                continue
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png")
+            subject = experiment.subject.problem.name
+            (folder / f"{subject}-{name}.png").write_bytes(buffer.getvalue())
+            drawn[subject, name] = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return drawn
+
+
+def _derivations() -> list[tuple[str, list[tuple[sgd.Step, list[Markup]]]]]:
+    """The two derivations behind the numbers, executed now, typeset as MathML."""
+    rule = sgd.heavy_ball()
+    process = sgd.ornstein_uhlenbeck(sgd.modified_equation(rule), noise=s.Sigma, curvature=s.h)
+    exact = sgd.recursion(rule, noise=s.Sigma, curvature=s.h)
+    chapters = (
+        ("Continuous time", sgd.fokker_planck(process).derivation),
+        ("Discrete time, exactly", exact.derivation_of("displacement")),
+    )
+    return [
+        (
+            title,
+            [
+                (
+                    step,
+                    [Markup(convert(latex(formula), display="block")) for formula in step.formulas],
+                )  # noqa: S704
+                for step in derivation
+            ],
+        )
+        for title, derivation in chapters
+    ]
+
+
+def _by_observable(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.observable, []).append(row)
+    return groups
+
+
+def _page(
+    experiments: Sequence[Experiment],
+    rows: Sequence[Row],
+    effort: Effort,
+    seed: int,
+    images: dict[tuple[str, str], str],
+) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        version=sgd.__version__,
+        seed=seed,
+        effort=effort,
+        experiments=experiments,
+        rows=rows,
+        grouped={e.subject.problem.name: _by_observable(e.rows) for e in experiments},
+        verdicts=verdicts(rows),
+        false_alarm_rate=FALSE_ALARM_RATE,
+        derivations=_derivations(),
+        captions=_CAPTIONS,
+        images=images,
+    )
