@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 import tyro
 from tqdm import tqdm
 
@@ -27,8 +28,11 @@ def linear(
         seed: of all batches.
         device: where to train; any torch device.
     """
+    # The updates are too small to share; waiting threads would only slow their neighbours down.
+    torch.set_num_threads(1)
     subjects = linear_subjects()
-    with tqdm(total=planned_updates(subjects, effort), unit="update", smoothing=0.05) as bar:
+    total = planned_updates(subjects, effort)
+    with tqdm(total=total, unit="update", smoothing=0.05, mininterval=0.5) as bar:
         experiments = []
         for subject in subjects:
             bar.set_description(subject.problem.name)

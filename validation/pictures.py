@@ -46,7 +46,7 @@ def relaxation(experiment: Experiment) -> Figure:
     for theory in THEORIES:
         plane.plot(*data.theory[theory].T, label=theory, **STYLE[theory])
         line.plot(data.steps, data.theory[theory][:, 0], label=theory, **STYLE[theory])
-    line.plot(data.steps, data.measured[:, 0], "o", color="#222222", markersize=3, label="measured")
+    line.plot(data.steps, data.measured[:, 0], "o", color="#222222", markersize=3)
     plane.set(xlabel="position / start", ylabel="velocity / start")
     line.set(xlabel="updates", ylabel="mean position / start")
     plane.set_title(f"relaxation in phase space, ρ = {data.eigenvalue:.3g}")
@@ -141,7 +141,7 @@ def panels(experiment: Experiment) -> Figure | None:
         if panel.setting != "momentum":
             axis.set(xscale="log")
             axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_xticks(panel.points, [f"{point:g}" for point in panel.points])
+        axis.set_xticks(panel.points, [f"{p:g}" for p in panel.points], rotation=35)
     axes[0].legend(fontsize=8)
     return figure
 

@@ -17,16 +17,19 @@ from sympy import latex
 
 import sgdtheory as sgd
 from sgdtheory import symbols as s
+from sgdtheory.derivation import Formula
 from validation.comparison import FALSE_ALARM_RATE, Effort, Experiment, Row, Verdict, verdicts
 from validation.pictures import PICTURES, picture
 
 __all__ = ["lines", "write"]
 
+_ORDER = ("discrete", "continuous")
 _CAPTIONS = {
     "relaxation": "From the origin of the weights: the mean of the replicas spirals into the "
     "minimum as both theories say; one replica shows the noise.",
     "portrait": "The modified loss and the stationary probability current derived from the "
-    "Fokker-Planck equation, and where the replicas are.",
+    "Fokker-Planck equation, and where the replicas are. Their cloud leans to the right: positions "
+    "and velocities of a finite step are correlated, which the continuous theory cannot know.",
     "variances": "Stationary variance along every eigen-direction. With noise proportional to the "
     "Hessian and no weight decay the position's would be the same everywhere.",
     "displacement": "How far the weights move, and the local exponent of that growth.",
@@ -42,7 +45,7 @@ def lines(found: Sequence[Verdict]) -> list[str]:
             f"{theory}: max|z| {verdict.worst_z[theory]:4.1f} "
             f"({'holds' if verdict.holds(theory) else 'parts'}, "
             f"{100 * verdict.deviation[theory]:+.3g} % there)"
-            for theory in ("discrete", "continuous")
+            for theory in _ORDER
         )
         for verdict in found
     ]
@@ -53,6 +56,7 @@ def write(experiments: Sequence[Experiment], effort: Effort, seed: int, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     rows = [row for experiment in experiments for row in experiment.rows]
     _write_rows(rows, experiments, effort, seed, folder)
+    _write_verdicts(verdicts(rows), folder)
     page = _page(experiments, rows, effort, seed, _draw(experiments, folder))
     path = folder / "index.html"
     path.write_text(page, encoding="utf-8")
@@ -87,6 +91,22 @@ def _write_rows(
         writer.writerows(asdict(row) for row in rows)
 
 
+def _write_verdicts(found: Sequence[Verdict], folder: Path) -> None:
+    with (folder / "verdicts.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        header = ["data", "observable", "rows"]
+        for theory in _ORDER:
+            header += [theory, "max |z|", "deviation there"]
+        writer.writerow(header)
+        for verdict in found:
+            cells: list[object] = [verdict.subject, verdict.observable, verdict.rows]
+            for theory in _ORDER:
+                cells.append("holds" if verdict.holds(theory) else "parts")
+                cells.append(f"{verdict.worst_z[theory]:.1f}")
+                cells.append(f"{100 * verdict.deviation[theory]:+.2g} %")
+            writer.writerow(cells)
+
+
 def _draw(experiments: Sequence[Experiment], folder: Path) -> dict[tuple[str, str], str]:
     """PNG files beside the page, and the same as data for the page itself."""
     drawn = {}
@@ -113,18 +133,14 @@ def _derivations() -> list[tuple[str, list[tuple[sgd.Step, list[Markup]]]]]:
         ("Discrete time, exactly", exact.derivation_of("displacement")),
     )
     return [
-        (
-            title,
-            [
-                (
-                    step,
-                    [Markup(convert(latex(formula), display="block")) for formula in step.formulas],
-                )  # noqa: S704
-                for step in derivation
-            ],
-        )
+        (title, [(step, [_mathml(formula) for formula in step.formulas]) for step in derivation])
         for title, derivation in chapters
     ]
+
+
+def _mathml(formula: Formula) -> Markup:
+    # The text comes from SymPy's printer, not from a user.
+    return Markup(convert(latex(formula), display="block"))  # noqa: S704
 
 
 def _by_observable(rows: Sequence[Row]) -> dict[str, list[Row]]:

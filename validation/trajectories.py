@@ -125,8 +125,8 @@ class Training:
         for step in range(1, updates + 1):
             self._update()
             kept[0, step], kept[1, step] = weights.detach(), self.velocity()
-        vectors = torch.as_tensor(directions.vectors, dtype=weights.dtype, device=weights.device)
-        kept[0] -= torch.as_tensor(directions.origin, dtype=weights.dtype, device=weights.device)
+        vectors = torch.as_tensor(directions.vectors).to(weights)
+        kept[0] -= torch.as_tensor(directions.origin).to(weights)
         positions, velocities = torch.einsum("atrdm,di->aritm", kept, vectors).contiguous().cpu()
         return Segment(positions, velocities)
 

@@ -1,0 +1,323 @@
+"""The Ornstein-Uhlenbeck process, against published moments, SciPy and 50-digit exponentials."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import mpmath as mp
+import numpy as np
+import pytest
+from scipy.linalg import expm, solve_continuous_lyapunov
+from sympy import (
+    Integer,
+    Matrix,
+    N,
+    Rational,
+    diag,
+    exp,
+    expand_func,
+    eye,
+    nsimplify,
+    simplify,
+    sqrt,
+    zeros,
+)
+
+import sgdtheory as sgd
+
+s = sgd.symbols
+eta, beta, h, S, Sigma, t = s.eta, s.beta, s.h, s.S, s.Sigma, s.t
+
+
+@cache
+def process_of(name):
+    langevin = sgd.modified_equation(getattr(sgd, name)())
+    return sgd.ornstein_uhlenbeck(langevin, noise=Sigma, curvature=h)
+
+
+@pytest.fixture
+def heavy_ball():
+    return process_of("heavy_ball")
+
+
+# -- published (section 4 of the reference) -----------------------------------------------------
+
+
+def test_drift_and_diffusion_of_heavy_ball(heavy_ball):
+    gamma, omega2 = (1 - beta) / (eta * (1 + beta)), 2 * h / (eta * (1 + beta))
+    A = Matrix([[0, -1], [omega2, 2 * gamma]])
+    D = Matrix([[0, 0], [0, 2 * gamma * Sigma]])
+    assert (heavy_ball.drift - A).applyfunc(simplify) == zeros(2)
+    scaled = heavy_ball.diffusion * heavy_ball.inverse_temperature
+    assert (scaled - D).applyfunc(simplify) == zeros(2)
+
+
+def test_stationary_covariance_of_heavy_ball(heavy_ball):
+    B = heavy_ball.stationary_covariance()
+    position = eta * Sigma / (2 * S * (1 - beta) * h)
+    velocity = Sigma / (S * (1 - beta**2))
+    assert (B - diag(position, velocity)).applyfunc(simplify) == zeros(2)
+
+
+def test_without_weight_decay_the_positions_spread_isotropically():
+    process = sgd.ornstein_uhlenbeck(sgd.modified_equation(sgd.heavy_ball()))
+    B = process.stationary_covariance().subs(s.lamda, 0)
+    assert simplify(B[0, 0].diff(s.rho)) == 0
+    assert simplify((B[1, 1] / s.rho).diff(s.rho)) == 0
+
+
+def test_the_mass_and_friction_of_every_rule_reach_the_drift(name):
+    langevin = sgd.modified_equation(getattr(sgd, name)())
+    A = process_of(name).drift
+    m, friction = langevin.mass, langevin.friction
+    expected = Matrix([[0, -1], [h / m, friction / m]])
+    assert (A - expected).applyfunc(simplify) == zeros(2)
+
+
+def test_noise_and_curvature_are_what_the_caller_says():
+    langevin = sgd.modified_equation(sgd.heavy_ball())
+    usual = sgd.ornstein_uhlenbeck(langevin)
+    special = sgd.ornstein_uhlenbeck(langevin, noise=Sigma, curvature=h)
+    inserted = {Sigma: s.sigma2 * s.rho, h: s.rho + s.lamda}
+    difference = usual.stationary_covariance() - special.stationary_covariance().subs(inserted)
+    assert difference.applyfunc(simplify) == zeros(2)
+
+
+def test_a_number_is_a_curvature_too():
+    langevin = sgd.modified_equation(sgd.heavy_ball())
+    two = sgd.ornstein_uhlenbeck(langevin, noise=Sigma, curvature=2).stationary_covariance()
+    general = process_of("heavy_ball").stationary_covariance().subs(h, 2)
+    assert (two - general).applyfunc(simplify) == zeros(2)
+
+
+# -- against SciPy ------------------------------------------------------------------------------
+
+
+def test_stationary_covariance_solves_the_lyapunov_equation(name, values):
+    process = process_of(name)
+    A, noise, found = (
+        np.array(x.subs(values), dtype=float)
+        for x in (process.drift, process.noise, process.stationary_covariance())
+    )
+    expected = solve_continuous_lyapunov(A, noise)
+    # SciPy solves a system whose condition is that of A's rates, here below 1e4.
+    assert np.abs(found - expected).max() <= 1e4 * np.finfo(float).eps * np.abs(expected).max()
+
+
+# -- all regimes, at 50 digits ------------------------------------------------------------------
+
+# At η = 1/10 and β = 3/5 the critical curvature (1−β)²/(2η(1+β)) is ½.
+CRITICAL = Rational(1, 2)
+STEP_SIZE = Rational(1, 10)
+HALF = {eta: STEP_SIZE, beta: Rational(3, 5), S: Integer(4), Sigma: Rational(7, 2)}
+REGIMES = {
+    "overdamped": HALF | {h: Rational(1, 100)},
+    "flat": HALF | {h: Rational(1, 10**12)},
+    "just overdamped": HALF | {h: CRITICAL - Rational(1, 10**15)},
+    "critical": HALF | {h: CRITICAL},
+    "just underdamped": HALF | {h: CRITICAL + Rational(1, 10**15)},
+    "underdamped": HALF | {h: Integer(20)},
+    "no momentum": HALF | {beta: Integer(0), h: Rational(3, 2)},
+    "no momentum, critical": HALF | {beta: Integer(0), h: Integer(5)},
+}
+TIMES = (Integer(0), Rational(1, 10**6), Rational(3, 10), Integer(4))
+START = {s.theta_0: Rational(2, 3), s.v_0: Rational(-5, 7)}
+
+
+@pytest.fixture(params=REGIMES)
+def regime(request):
+    return REGIMES[request.param]
+
+
+def mp_matrix(expression, values):
+    return mp.matrix(expression.subs(values).applyfunc(lambda x: N(x, mp.mp.dps)).tolist())
+
+
+def van_loan(process, values, time):
+    """e^{−At} and the noise gained, from one exponential of a 4×4 matrix.
+
+    The block holds e^{+Aᵀt} too, 10³⁵ at the latest time, and its square is lost in the product.
+    """
+    with mp.extradps(80):
+        A, noise = mp_matrix(process.drift, values), mp_matrix(process.noise, values)
+        block = mp.zeros(4)
+        block[:2, :2], block[:2, 2:], block[2:, 2:] = -A, noise, A.T
+        whole = mp.expm(block * mp.mpf(time.p) / time.q)
+        flow = whole[:2, :2]
+        return flow, whole[:2, 2:] * flow.T
+
+
+def close(found, expected, values):
+    """All entries to 45 of 50 digits, relative to the matrix."""
+    evaluated = mp_matrix(found, values)
+    return mp.mnorm(evaluated - expected, 1) <= mp.mpf(10) ** -45 * mp.mnorm(expected, 1)
+
+
+@pytest.mark.parametrize("time", TIMES, ids=str)
+def test_mean_in_every_regime(heavy_ball, regime, time):
+    with mp.workdps(60):
+        flow, _ = van_loan(heavy_ball, regime, time)
+        start = mp.matrix([mp.mpf(x.p) / x.q for x in START.values()])
+        assert close(heavy_ball.mean(time), flow * start, regime | START)
+
+
+@pytest.mark.parametrize("time", TIMES, ids=str)
+def test_covariance_in_every_regime(heavy_ball, regime, time):
+    with mp.workdps(60):
+        _, gained = van_loan(heavy_ball, regime, time)
+        assert close(heavy_ball.covariance(time), gained, regime)
+
+
+@pytest.mark.parametrize("time", TIMES, ids=str)
+def test_autocovariance_and_displacement_in_every_regime(heavy_ball, regime, time):
+    with mp.workdps(60):
+        flow, _ = van_loan(heavy_ball, regime, time)
+        B = mp_matrix(heavy_ball.stationary_covariance(), regime)
+        assert close(heavy_ball.autocovariance(time), flow * B, regime)
+        displacement = Matrix([[heavy_ball.displacement(time)]])
+        # 2(B − FB) cancels by up to 12 + 12 digits for the flat direction at the earliest time.
+        error = mp_matrix(displacement, regime)[0] - 2 * (B - flow * B)[0, 0]
+        assert abs(error) <= mp.mpf(10) ** -50 * B[0, 0]
+
+
+def test_covariance_is_the_integral_over_the_noise_that_is_left(heavy_ball):
+    values, time = REGIMES["underdamped"], Rational(1, 2)
+    with mp.workdps(40):
+        A, noise = mp_matrix(heavy_ball.drift, values), mp_matrix(heavy_ball.noise, values)
+
+        @cache
+        def left(age):
+            flow = mp.expm(-A * age)
+            return flow * noise * flow.T
+
+        integral = mp.matrix(2, 2)
+        for i, j in ((0, 0), (0, 1), (1, 1)):
+            integral[i, j] = integral[j, i] = mp.quad(lambda u: left(u)[i, j], [0, mp.mpf(1) / 2])
+        found = mp_matrix(heavy_ball.covariance(time), values)
+        assert mp.mnorm(found - integral, 1) <= mp.mpf(10) ** -30 * mp.mnorm(integral, 1)
+
+
+def test_the_textbook_forms_follow_by_expanding(heavy_ball):
+    """Section 4: C = e^{−γt}(cos δt + (γ/δ) sin δt), in B(1 − C)·2."""
+    gamma, omega2 = (1 - beta) / (eta * (1 + beta)), 2 * h / (eta * (1 + beta))
+    delta = sqrt(omega2 - gamma**2)
+    values = REGIMES["underdamped"]
+    B = heavy_ball.stationary_covariance()[0, 0]
+    g, d = (N(x.subs(values), 60) for x in (gamma, delta))
+    with mp.workdps(60):
+        time = mp.mpf(3) / 10
+        g, d = mp.mpf(g), mp.mpf(d)
+        C = mp.exp(-g * time) * (mp.cos(d * time) + g / d * mp.sin(d * time))
+        expected = 2 * mp.mpf(N(B.subs(values), 60)) * (1 - C)
+        form = expand_func(heavy_ball.displacement(t)).subs(values).subs(t, Rational(3, 10))
+        assert abs(mp.mpf(N(form, 50)) / expected - 1) < mp.mpf(10) ** -45
+
+
+# -- Σ and H that do not commute ----------------------------------------------------------------
+
+
+def test_published_covariance_when_noise_and_hessian_do_not_commute():
+    gamma, omega2 = Rational(3, 4), [Rational(1, 2), Rational(7, 3)]
+    noise = Matrix([[2, Rational(-4, 5)], [Rational(-4, 5), 1]])
+    drift = zeros(4)
+    drift[:2, 2:], drift[2:, :2], drift[2:, 2:] = -eye(2), diag(*omega2), 2 * gamma * eye(2)
+    # The reference's N_ij is the covariance gained per time, twice the diffusion.
+    B = sgd.OrnsteinUhlenbeck(drift, diag(zeros(2), noise / 2)).stationary_covariance()
+    for i in range(2):
+        for j in range(2):
+            total, gap = omega2[i] + omega2[j], omega2[i] - omega2[j]
+            positions = 4 * gamma * noise[i, j] / (gap**2 + 8 * gamma**2 * total)
+            assert B[i, j] == positions
+            assert B[2 + i, 2 + j] == total / 2 * positions
+            assert B[i, 2 + j] == gap / (4 * gamma) * positions
+
+
+# -- processes without an SGD behind them -------------------------------------------------------
+
+
+@pytest.fixture
+def textbook():
+    A = Matrix([[Rational(5, 2), Rational(-3, 2)], [Rational(-3, 2), Rational(5, 2)]])
+    return sgd.OrnsteinUhlenbeck(A, diag(4, 1))
+
+
+def test_textbook_process_against_scipy(textbook):
+    A, noise = np.array([[2.5, -1.5], [-1.5, 2.5]]), np.diag([8.0, 2.0])
+    B = solve_continuous_lyapunov(A, noise)
+    found = np.array(textbook.stationary_covariance(), dtype=float)
+    assert np.allclose(found, B, rtol=1e-14)
+    flow = expm(-0.7 * A)
+    time = Rational(7, 10)
+    gained = np.array(textbook.covariance(time).evalf(), dtype=float)
+    assert np.allclose(gained, B - flow @ B @ flow.T, rtol=1e-13)
+    correlation = np.array(textbook.autocovariance(time).evalf(), dtype=float)
+    assert np.allclose(correlation, flow @ B, rtol=1e-13)
+
+
+def test_one_coordinate():
+    process = sgd.OrnsteinUhlenbeck(Matrix([[2]]), Matrix([[3]]))
+    assert process.stationary_covariance() == Matrix([[Rational(3, 2)]])
+    assert simplify(process.covariance(t)[0] - Rational(3, 2) * (1 - exp(-4 * t))) == 0
+    assert simplify(process.displacement(t) - 3 * (1 - exp(-2 * t))) == 0
+    (start,) = process.start
+    assert simplify(process.mean(t)[0] - start * exp(-2 * t)) == 0
+
+
+def test_three_coordinates_against_scipy():
+    A = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [0.0, 0.0, 1.0]])
+    D = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, 0.0], [0.0, 0.0, 3.0]])
+    exact = (Matrix(x.tolist()).applyfunc(nsimplify) for x in (A, D))
+    process = sgd.OrnsteinUhlenbeck(*exact)
+    B, flow = solve_continuous_lyapunov(A, 2 * D), expm(-0.5 * A)
+    half = Rational(1, 2)
+    for found, expected in (
+        (process.stationary_covariance(), B),
+        (process.propagator(half), flow),
+        (process.covariance(half), B - flow @ B @ flow.T),
+        (process.autocovariance(half), flow @ B),
+    ):
+        value = np.array(found.evalf(), dtype=float)
+        assert np.allclose(value, expected, rtol=1e-13, atol=1e-15)
+
+
+def test_coordinates_and_start_have_names_of_their_own(textbook):
+    assert len(set(textbook.coordinates) | set(textbook.start)) == 4
+    assert textbook.mean(0) == Matrix(textbook.start)
+
+
+# -- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("drift", "diffusion"),
+    [
+        (Matrix([[1, 2]]), Matrix([[1]])),
+        (eye(2), Matrix([[1]])),
+        (eye(2), eye(3)),
+        (zeros(0, 0), zeros(0, 0)),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(drift, diffusion):
+    with pytest.raises(ValueError, match=r"drift has shape .* and diffusion"):
+        sgd.OrnsteinUhlenbeck(drift, diffusion)
+
+
+def test_an_asymmetric_diffusion_is_refused():
+    with pytest.raises(ValueError, match="diffusion = .*symmetric"):
+        sgd.OrnsteinUhlenbeck(eye(2), Matrix([[1, 2], [3, 1]]))
+
+
+def test_a_free_walk_has_no_stationary_state():
+    with pytest.raises(sgd.UnstableError):
+        sgd.OrnsteinUhlenbeck(Matrix([[0]]), Matrix([[1]])).stationary_covariance()
+
+
+def test_growth_has_no_stationary_state():
+    """A B + B Aᵀ = 2D has a solution beyond stability too, but no covariance."""
+    with pytest.raises(sgd.UnstableError):
+        sgd.OrnsteinUhlenbeck(Matrix([[-2]]), Matrix([[3]])).stationary_covariance()
+
+
+def test_a_particle_without_mass_has_no_velocity():
+    with pytest.raises(ValueError, match=r"langevin\.mass"):
+        sgd.ornstein_uhlenbeck(sgd.Langevin(0, 1, 1))

@@ -1,0 +1,172 @@
+"""The shape of the package, read from its source: imports point one way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import sgdtheory as sgd
+
+PACKAGE = Path(sgd.__file__).parent
+VALIDATION = PACKAGE.parent / "validation"
+
+# Each chapter may import only from those above it. A new chapter belongs into this list.
+CHAPTERS = (
+    "symbols",
+    "derivation",
+    "arrays",
+    "normal_form",
+    "special_functions",
+    "gaussian_process",
+    "stability",
+    "update_rule",
+    "noise",
+    "discrete_time",
+    "langevin",
+    "modified_equations",
+    "diffusion",
+    "probability_flow",
+    "spectrum",
+    "displacement",
+    "lowering",
+    "predictor",
+    "__init__",
+)
+# Likewise inside the one chapter that is a folder.
+LOWERING = (
+    "propagation",
+    "printer",
+    "numpy_backend",
+    "numba_backend",
+    "torch_backend",
+    "functions",
+    "__init__",
+)
+ORDER = [
+    module
+    for chapter in CHAPTERS
+    for module in (
+        [f"lowering.{part}" for part in LOWERING] if chapter == "lowering" else [chapter]
+    )
+]
+SYMBOL_MAKERS = {"Symbol", "symbols", "MatrixSymbol"}
+MEASUREMENT = ("models", "data", "trajectories", "curvature", "estimators")
+
+
+def module_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+FILES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def as_module(dotted):
+    """The file behind a dotted name of the package; the package itself is its __init__."""
+    inside = dotted.removeprefix("sgdtheory").removeprefix(".")
+    if inside in FILES:
+        return inside
+    return f"{inside}.__init__" if inside else "__init__"
+
+
+def imports_of(module):
+    """Modules of the package that a file imports, inside its functions too."""
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = ["sgdtheory", *module.split(".")[: -node.level]]
+                base = ".".join([*above, *filter(None, [base])])
+            names = [
+                f"{base}.{alias.name}" if as_module(f"{base}.{alias.name}") in FILES else base
+                for alias in node.names
+            ]
+        else:
+            names = []
+        yield from (as_module(n) for n in names if n.split(".")[0] == "sgdtheory")
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert set(FILES) == set(ORDER)
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_point_one_way(module):
+    later = {other for other in imports_of(module) if ORDER.index(other) >= ORDER.index(module)}
+    assert not later, f"{module} imports from below: {later}"
+
+
+def test_the_reader_of_imports_sees_those_inside_functions(tmp_path, monkeypatch):
+    source = (
+        "def f():\n    from sgdtheory.predictor import Predictor\n    import sgdtheory.symbols\n"
+    )
+    (tmp_path / "probe.py").write_text(source)
+    monkeypatch.setitem(FILES, "probe", tmp_path / "probe.py")
+    assert set(imports_of("probe")) == {"predictor", "symbols"}
+
+
+def test_lowering_knows_no_physics():
+    inside = [module for module in FILES if module.startswith("lowering.")]
+    outside = {o for m in inside for o in imports_of(m) if not o.startswith("lowering.")}
+    assert outside == {"special_functions"}
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if module != "symbols"])
+def test_only_symbols_makes_a_symbol(module):
+    tree = ast.parse(FILES[module].read_text())
+    aliases = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sympy")
+        for alias in node.names
+        if alias.name in SYMBOL_MAKERS
+    }
+    makers = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (
+            (isinstance(node.func, ast.Name) and node.func.id in aliases)
+            or (isinstance(node.func, ast.Attribute) and node.func.attr in SYMBOL_MAKERS)
+        )
+    ]
+    assert not makers
+
+
+@pytest.mark.parametrize("module", MEASUREMENT)
+def test_measurement_never_borrows_from_theory(module):
+    path = VALIDATION / f"{module}.py"
+    source = path.read_text() if path.exists() else ""
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(source))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert "sgdtheory" not in imported
+
+
+def test_no_module_shares_its_name_with_a_public_function_or_class():
+    public = {name for name in sgd.__all__ if not isinstance(getattr(sgd, name), ModuleType)}
+    assert not public & {part for module in FILES for part in module.split(".")}
+
+
+def test_every_public_name_exists():
+    assert all(hasattr(sgd, name) for name in sgd.__all__)
+
+
+def test_importing_the_package_loads_no_optional_library():
+    code = "import sys, sgdtheory; print({'torch', 'numba', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
