@@ -109,7 +109,11 @@ def recursion(
     ).then(
         "One update is a linear map",
         "Insert the gradient and collect θ, v and the batch's error ξ/√S.",
-        Eq(s.matrix("x", 2, 1), one_map * s.matrix("x", 2, 1) + kick * error, evaluate=False),
+        Eq(
+            s.matrix("x_{k+1}", 2, 1),
+            one_map * s.matrix("x_k", 2, 1) + kick * error,
+            evaluate=False,
+        ),
     )
     return LinearRecursion(
         one_map,

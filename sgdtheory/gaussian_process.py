@@ -255,7 +255,8 @@ class GaussianProcess(ABC):
             ),
             "displacement": lambda: balance.then(
                 "Displacement",
-                "Twice the stationary variance less twice the autocovariance.",
+                "Twice the stationary variance less twice the autocovariance, in the mode's step "
+                "response p and impulse response s at (time, trace, determinant) of the generator.",
                 self.displacement(time),
             ),
         }

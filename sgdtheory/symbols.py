@@ -48,7 +48,7 @@ __all__ = [
 
 
 class _Letter(Symbol):
-    """A symbol whose name is a Python identifier but whose print is the paper's letter."""
+    """A symbol whose mathematics prints otherwise than its name says."""
 
     __slots__ = ()
     _printed: ClassVar = {
@@ -58,12 +58,13 @@ class _Letter(Symbol):
     }
 
     def _latex(self, printer: object) -> str:
-        return self._printed[self.name][0]
+        greek = "\\" + self.name if self.name.startswith("theta_") else self.name
+        return self._printed[self.name][0] if self.name in self._printed else greek
 
     def _pretty(self, printer: object) -> object:
         from sympy.printing.pretty.stringpict import prettyForm
 
-        return prettyForm(self._printed[self.name][1])
+        return prettyForm(self._printed.get(self.name, ("", self.name))[1])
 
 
 theta = Symbol("theta", real=True)
@@ -161,4 +162,4 @@ def term(sequence: str, lag: int) -> Symbol:
     (theta_{k+1}, g_k)
     """
     subscript = f"{{k{lag:+d}}}" if lag else "k"
-    return Symbol(f"{sequence}_{subscript}", real=True)
+    return _Letter(f"{sequence}_{subscript}", real=True)

@@ -88,17 +88,16 @@ class Geometry:
         Raises:
             ValueError: when they do not settle, because the noise drives itself beyond bounds.
         """
-        noise = self.noise
-        for _ in range(500):
+        noise, growth = self.noise, 1.0
+        while growth < 1e6:
             renewed = self.noise_around_minimum(spread_of(noise))
-            change = np.abs(renewed - noise).max() / np.abs(renewed).max()
-            noise = renewed
-            if change < 1e-13:
-                return noise
+            if np.abs(renewed - noise).max() < 1e-13 * np.abs(renewed).max():
+                return renewed
+            noise, growth = renewed, np.abs(renewed).max() / np.abs(self.noise).max()
         raise ValueError(
-            f"noise and spread still change by {change:.1e} after 500 rounds: the learning rate is "
-            "at or beyond the limit that the noise's own dependence on position sets. Lower it, or "
-            "raise the batch size."
+            f"the noise has grown {growth:.1g}-fold and still grows: the learning rate is at or "
+            "beyond the limit that the noise's own dependence on position sets. Lower it, or raise "
+            "the batch size."
         )
 
 

@@ -128,8 +128,10 @@ def _derivations() -> list[tuple[str, list[tuple[sgd.Step, list[Markup]]]]]:
     rule = sgd.heavy_ball()
     process = sgd.ornstein_uhlenbeck(sgd.modified_equation(rule), noise=s.Sigma, curvature=s.h)
     exact = sgd.recursion(rule, noise=s.Sigma, curvature=s.h)
+    flow = sgd.fokker_planck(process).derivation
+    displacement = process.derivation_of("displacement")[-1]
     chapters = (
-        ("Continuous time", sgd.fokker_planck(process).derivation),
+        ("Continuous time", sgd.Derivation((*flow, displacement))),
         ("Discrete time, exactly", exact.derivation_of("displacement")),
     )
     return [
