@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_lyapunov
 
-from validation import comparison, report
-from validation.comparison import Effort, Subject, family_limit, linear_subjects, verdicts
+from validation import linear, report
+from validation.comparison import family_limit, spread_response, verdicts
 from validation.curvature import geometry
+from validation.linear import Effort, Subject, linear_subjects
 from validation.trajectories import Settings
 
 EFFORT = Effort(replicas=48, segments=2, updates=128, transient_replicas=64)
@@ -19,7 +20,7 @@ EFFORT = Effort(replicas=48, segments=2, updates=128, transient_replicas=64)
 def experiment():
     diabetes = linear_subjects()[0]
     subject = Subject(diabetes.problem, diabetes.settings, {"batch_size": (24,)})
-    return comparison.run(subject, EFFORT, seed=1)
+    return linear.run(subject, EFFORT, seed=1)
 
 
 def test_spread_response_solves_the_lyapunov_equation_of_all_directions():
@@ -31,7 +32,7 @@ def test_spread_response_solves_the_lyapunov_equation_of_all_directions():
     update = np.block([[eye - eta * h, eta * beta * eye], [-h, beta * eye]])
     kick = np.vstack([-eta * eye, -eye])
     whole = solve_discrete_lyapunov(update, kick @ shape.noise[0] @ kick.T / settings.batch_size)
-    response = comparison._spread_response(settings, shape.eigenvalues)
+    response = spread_response(settings, shape.eigenvalues)
     np.testing.assert_allclose(
         response * shape.noise[0], whole[:size, :size], rtol=1e-9, atol=1e-12
     )
@@ -76,8 +77,8 @@ def test_planned_updates_are_those_that_are_done():
     subject = Subject(diabetes.problem, diabetes.settings, {"momentum": (0.5,)})
     effort = Effort(replicas=2, segments=1, updates=16, transient_replicas=2)
     done = []
-    comparison.run(subject, effort, progress=done.append)
-    assert sum(done) == comparison.planned_updates([subject], effort)
+    linear.run(subject, effort, progress=done.append)
+    assert sum(done) == linear.planned_updates([subject], effort)
 
 
 def test_report_is_one_page_without_network(experiment, tmp_path):

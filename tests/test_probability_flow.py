@@ -23,6 +23,7 @@ from sympy import (
 )
 
 import sgdtheory as sgd
+from sgdtheory.special_functions import ModeFunction
 
 s = sgd.symbols
 eta, beta, h, S, Sigma, t = s.eta, s.beta, s.h, s.S, s.Sigma, s.t
@@ -229,7 +230,7 @@ def test_the_transient_density_is_the_gaussian_of_the_moments(point):
     assert np.isclose(found, expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", POINTS[:1])
 def test_probability_is_conserved_before_stationarity(point):
     """∂p/∂t = −∇·J, both by differentiating and evaluated to 30 digits."""
     flow = numeric_mode()
@@ -240,7 +241,7 @@ def test_probability_is_conserved_before_stationarity(point):
     assert abs(rate + outflow) < abs(rate) * Rational(1, 10**30)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", POINTS[1:])
 def test_the_transient_current_is_that_of_the_fokker_planck_equation(point):
     flow = numeric_mode()
     expected = current_of(flow.density_at(WHEN), flow.process)
@@ -262,11 +263,11 @@ def test_the_transient_density_tends_to_the_stationary_one():
 
 
 def path_asymmetry(drift, diffusion, parity):
-    """Relative entropy per time between pairs (x_0, x_t) forwards and backwards, as t → 0.
+    """Relative entropy per time between pairs (x_0, x_t) and their reversal, as t → 0.
 
-    The definition of entropy production, with no formula for its value: both pairs are Gaussian
-    with mean 0, the reversed one swaps the times and turns the odd coordinates around. After so
-    short a time the pairs' covariances are singular to some 80 digits, of 200.
+    The definition of entropy production (Spinney and Ford), with no formula for its value. The
+    reversed pair has the density p(x_t) K(εx_t → εx_0), with K the forward transition and ε the
+    parity. Both are Gaussian; after so short a time they are singular to 80 digits, of 200.
     """
     size = len(drift)
     with mp.workdps(200):
@@ -274,12 +275,12 @@ def path_asymmetry(drift, diffusion, parity):
         B = lyapunov(A, 2 * D)
         time = mp.mpf(10) ** -20
         step = mp.expm(-A * time)
-        forwards = mp.zeros(2 * size)
-        forwards[:size, :size] = forwards[size:, size:] = B
+        back = P * step * P
+        forwards, backwards = mp.zeros(2 * size), mp.zeros(2 * size)
+        forwards[:size, :size] = forwards[size:, size:] = backwards[size:, size:] = B
         forwards[size:, :size], forwards[:size, size:] = step * B, B * step.T
-        backwards = mp.zeros(2 * size)
-        backwards[:size, :size] = backwards[size:, size:] = P * B * P
-        backwards[size:, :size], backwards[:size, size:] = P * B * step.T * P, P * step * B * P
+        backwards[:size, size:], backwards[size:, :size] = back * B, B * back.T
+        backwards[:size, :size] = back * B * back.T + P * (B - step * B * step.T) * P
         ratio = mp.inverse(backwards) * forwards
         trace = sum(ratio[i, i] for i in range(2 * size))
         return (trace - 2 * size - mp.log(mp.det(forwards) / mp.det(backwards))) / 2 / time
@@ -295,9 +296,7 @@ def lyapunov(A, noise):
                 system[i * size + j, m * size + j] += A[i, m]
                 system[i * size + j, i * size + m] += A[j, m]
     flat = mp.lu_solve(system, right)
-    return mp.matrix(size, size) + mp.matrix(
-        [[flat[i * size + j] for j in range(size)] for i in range(size)]
-    )
+    return mp.matrix([[flat[i * size + j] for j in range(size)] for i in range(size)])
 
 
 def test_one_mode_is_reversible_when_velocities_are_odd(name):

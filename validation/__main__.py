@@ -9,7 +9,8 @@ import tyro
 from tqdm import tqdm
 
 from validation import report
-from validation.comparison import Effort, linear_subjects, planned_updates, run, verdicts
+from validation.comparison import verdicts
+from validation.linear import Effort, linear_subjects, planned_updates, run
 
 EFFORT = Effort()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from sklearn.datasets import load_diabetes, load_digits
 
 __all__ = ["PROBLEMS", "Regression"]
 
-Array = NDArray[np.float64]
+Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from validation.comparison import THEORIES, Experiment
+from validation.comparison import THEORIES
+from validation.linear import Experiment
 
 __all__ = ["PICTURES", "picture"]
 

@@ -18,7 +18,8 @@ from sympy import latex
 import sgdtheory as sgd
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Formula
-from validation.comparison import FALSE_ALARM_RATE, Effort, Experiment, Row, Verdict, verdicts
+from validation.comparison import FALSE_ALARM_RATE, Row, Verdict, verdicts
+from validation.linear import Effort, Experiment
 from validation.pictures import PICTURES, picture
 
 __all__ = ["lines", "write"]

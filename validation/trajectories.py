@@ -7,7 +7,7 @@ that θ_{k+1} = θ_k + η v_{k+1}, with v_0 = 0 for a fresh optimiser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -32,6 +32,11 @@ class Settings:
     momentum: float
     batch_size: int
     weight_decay: float
+
+    def varied(self, name: str, value: float) -> Settings:
+        """The same settings but one."""
+        exact = round(value) if name == "batch_size" else value
+        return replace(self, **{name: exact})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
