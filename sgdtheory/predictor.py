@@ -150,6 +150,11 @@ class Predictor:
                 f"sampling = {self.sampling!r}: this version predicts batches drawn "
                 "'with_replacement' only. Leave it out."
             )
+        if s.beta not in self.rule.parameters and float(detached(self.hyperparameters.momentum)):
+            raise ValueError(
+                f"momentum = {float(detached(self.hyperparameters.momentum)):g}: the "
+                f"{self.rule.name} rule has none. Set it to 0, or choose another rule."
+            )
         own = self.rule.parameters - {s.eta, s.beta}
         missing, unknown = own - set(self.parameters), set(self.parameters) - own
         if missing or unknown:
@@ -174,23 +179,26 @@ class Predictor:
         )
 
     @cached_property
-    def _backend(self) -> str:
-        return backend_of(self._inputs)
+    def _anchor(self) -> Any:
+        """An input whose kind, floating type and device every output takes over."""
+        tensors = (value for value in self._inputs if backend_of([value]) == "torch")
+        return next(tensors, self.spectrum.eigenvalues)
 
     @property
     def curvature(self) -> Any:
-        """H = ρ + λ, shape (modes,)."""
-        return self.spectrum.eigenvalues + self.hyperparameters.weight_decay
+        """The curvature h = ρ + λ of every direction, shape (modes,)."""
+        return like(self.spectrum.eigenvalues, self._anchor) + self.hyperparameters.weight_decay
 
     def _evaluate(self, result: str, steps: Any = 0) -> Any:
         """A result at `steps` (with a modes axis added), per mode."""
         hyper = self.hyperparameters
         counts = np.asarray(steps, dtype=np.float64)[..., None]
-        time = like(counts, next((x for x in self._inputs if backend_of([x]) == "torch"), counts))
+        time = like(counts, self._anchor)
         if self.theory == "continuous":
             time = time * hyper.learning_rate
         own = [self.parameters[symbol] for symbol in sorted(self.parameters, key=str)]
-        values = _lowered(self.rule, self.theory, result, self._backend)(
+        backend = backend_of([self._anchor])
+        values = _lowered(self.rule, self.theory, result, backend)(
             time,
             self.curvature,
             self.spectrum.variances,
@@ -345,7 +353,7 @@ class Predictor:
         return tuple(map(str, names))
 
     @property
-    def relaxation_steps(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def relaxation_steps(self) -> Any:
         """Per mode: updates for the slowest root's envelope to fall by 1/e; ∞ if it does not."""
         trace, determinant = self._characteristic
         discriminant = trace**2 - 4 * determinant
@@ -360,7 +368,7 @@ class Predictor:
                 slow, fast = 2 * determinant / (trace + root), (trace + root) / 2
                 real = np.minimum(_decay(slow), _decay(fast))
                 decay = np.where(discriminant >= 0, real, -np.log1p(determinant - trace) / 2)
-            return np.where(decay > 0, 1 / decay, np.inf)
+            return like(np.where(decay > 0, 1 / decay, np.inf), self._anchor)
 
 
 def _decay(rate: Any) -> Any:

@@ -36,11 +36,14 @@ class Spectrum:
     counts: Any = None
 
     def __post_init__(self) -> None:
-        if (
-            backend_of([self.eigenvalues]) == "numpy"
-            and backend_of([self.noise_variances]) == "torch"
-        ):
-            raise ValueError("eigenvalues is no tensor but noise_variances is: pass two tensors.")
+        others = {
+            name: getattr(self, name) for name in ("noise_scale", "noise_variances", "counts")
+        }
+        if backend_of([self.eigenvalues]) == "numpy" and backend_of(others.values()) == "torch":
+            tensors = [name for name, value in others.items() if backend_of([value]) == "torch"]
+            raise ValueError(
+                f"eigenvalues is no tensor but {', '.join(tensors)} is: pass tensors throughout."
+            )
         eigenvalues = like(self.eigenvalues, self.eigenvalues)
         object.__setattr__(self, "eigenvalues", eigenvalues)
         _check_vector("eigenvalues", eigenvalues)
@@ -89,7 +92,9 @@ class Spectrum:
 
     def total(self, per_mode: Any) -> Any:
         """Sum over the modes (the last axis), weighted by `counts`."""
-        return (per_mode if self.counts is None else per_mode * self.counts).sum(-1)
+        if self.counts is None:
+            return per_mode.sum(-1)
+        return (per_mode * like(self.counts, per_mode)).sum(-1)
 
 
 def _check_vector(name: str, values: Any, length: int | None = None) -> None:
