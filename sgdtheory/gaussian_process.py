@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 
 from sympy import (
     Add,
+    Dummy,
     Eq,
     Expr,
     ImmutableMatrix,
@@ -32,6 +33,7 @@ from sgdtheory.normal_form import factored, factored_matrix
 from sgdtheory.special_functions import Clock, ModeFunctions
 
 _Value = TypeVar("_Value", Expr, MatrixBase)
+_CURVATURE = Dummy("h", real=True)
 
 __all__ = ["GaussianProcess", "UnstableError"]
 
@@ -85,21 +87,21 @@ class GaussianProcess(ABC):
 
     @cached_property
     def trace(self) -> Expr:
-        """Tr G: the damping rate of a phase space."""
+        """Trace of G: the damping rate of a phase space."""
         return self._long(factored(self._short(self.generator).trace()))
 
     @cached_property
     def determinant(self) -> Expr:
-        """Det G: the product of a mode's two rates; 0 for a flat direction."""
+        """Determinant of G: the product of a mode's two rates; 0 for a flat direction."""
         return self._long(factored(self._short(self.generator).det(method="berkowitz")))
 
-    # The algebra is done in the one letter h, however the curvature is composed (ρ + λ).
+    # The algebra is done in one letter, however the curvature is composed (ρ + λ).
 
     def _short(self, value: _Value) -> _Value:
-        return value.subs(self.curvature, s.h)
+        return value if self.curvature.is_number else value.subs(self.curvature, _CURVATURE)
 
     def _long(self, value: _Value) -> _Value:
-        return value.subs(s.h, self.curvature)
+        return value.subs(_CURVATURE, self.curvature)
 
     def factored(self, matrix: MatrixBase) -> ImmutableMatrix:
         """The entries factored, with the curvature kept as one term."""

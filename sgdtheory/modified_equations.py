@@ -6,9 +6,12 @@ learning rate: one update lasts the time η, D = d/dt.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sympy import Eq, Expr, Poly, Rational, cancel, exp, expand, series, solve
 
 from sgdtheory import symbols as s
+from sgdtheory.derivation import Derivation
 from sgdtheory.langevin import Langevin
 from sgdtheory.normal_form import factored
 from sgdtheory.update_rule import UpdateRule
@@ -68,21 +71,38 @@ def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
     if order != 1:
         raise ValueError(f"order = {order}: this version derives order 1. Leave it out.")
     inertia, drive = _eliminate_velocity(rule)
-    kinetic = _expanded(inertia / s.shift, 2)
     force = _expanded(drive / s.shift / s.eta, 1)
-    scale = factored(-force.coeff(s.D, 0))
-    if scale == 0:
+    weight = factored(-force.coeff(s.D, 0))
+    if weight == 0:
         raise ValueError(
             f"rule = {rule.name}: its gradients cancel in the long run, so it has no restoring "
             "force. Check the signs of g in velocity and position."
         )
-    mass = factored(kinetic.coeff(s.D, 2) / s.eta / scale)
-    drag = factored(kinetic.coeff(s.D, 1) / s.eta / scale)
-    lag = factored(-force.coeff(s.D, 1) / scale)
-    friction = expand(drag) + lag * s.h if lag != 0 else drag
-    noise_intensity = s.eta * s.Sigma / s.S
+    kinetic = _expanded(inertia / s.shift, 2)
+    mass, drag = (factored(kinetic.coeff(s.D, n) / s.eta / weight) for n in (2, 1))
+    lag = factored(-force.coeff(s.D, 1) / weight)
+    langevin = Langevin(
+        mass,
+        expand(drag) + lag * s.h if lag != 0 else drag,
+        s.eta * s.Sigma / s.S,
+        factored(2 * mass * drag * s.S / s.eta),
+    )
+    steps = _narrated(rule, (inertia, drive), (mass, drag, lag), langevin)
+    return replace(langevin, derivation=steps)
+
+
+def _narrated(
+    rule: UpdateRule,
+    recurrence: tuple[Expr, Expr],
+    expansion: tuple[Expr, Expr, Expr],
+    langevin: Langevin,
+) -> Derivation:
+    """The steps from the rule to its Langevin equation, in words."""
+    inertia, drive = recurrence
+    mass, drag, lag = expansion
     position = s.trajectory(s.t)
-    steps = (
+    memory = "" if lag == 0 else ", and what they share through a lagged gradient is negligible"
+    return (
         rule.derivation.then(
             "Eliminate the velocity",
             "In the algebra of the shift z f_k = f_{k+1} the velocity is a fraction; its "
@@ -106,25 +126,19 @@ def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
             "The gradient is that of the regularised loss and a batch's error ξ/√S. Errors of "
             "different updates are independent: their sum over a unit of time has the variance "
             "ηΣ/S, the intensity of a white noise.",
-            Eq(s.noise_intensity, noise_intensity, evaluate=False),
-            assumption="batches are drawn with replacement, so their errors are independent",
+            Eq(s.noise_intensity, langevin.noise_intensity, evaluate=False),
+            assumption="batches are drawn with replacement, so their errors are independent"
+            + memory,
+        )
+        .then(
+            "Underdamped Langevin equation",
+            "Along an eigen-direction dg/dt is the curvature times the velocity: a friction."
+            if lag != 0
+            else "The gradient is that of the regularised loss L.",
+            langevin.equation,
+            Eq(s.inverse_temperature, langevin.inverse_temperature, evaluate=False),
         )
     )
-    frictionless_curvature = friction.subs(s.h, 0)
-    langevin = Langevin(
-        mass,
-        friction,
-        noise_intensity,
-        factored(2 * mass * frictionless_curvature * s.S / s.eta),
-        derivation=steps,
-    )
-    final = steps.then(
-        "Underdamped Langevin equation",
-        "Along an eigen-direction dg/dt is the curvature times the velocity: a friction.",
-        langevin.equation,
-        Eq(s.inverse_temperature, langevin.inverse_temperature, evaluate=False),
-    )
-    return Langevin(mass, friction, noise_intensity, langevin.inverse_temperature, derivation=final)
 
 
 def _expanded(operator: Expr, order: int) -> Expr:

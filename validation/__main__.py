@@ -9,7 +9,6 @@ import tyro
 from tqdm import tqdm
 
 from validation import report
-from validation.comparison import verdicts
 from validation.linear import Effort, linear_subjects, planned_updates, run
 
 EFFORT = Effort()
@@ -39,8 +38,7 @@ def linear(
             bar.set_description(subject.problem.name)
             experiments.append(run(subject, effort, seed=seed, device=device, progress=bar.update))
     path = report.write(experiments, effort, seed, output)
-    rows = [row for experiment in experiments for row in experiment.rows]
-    tqdm.write("\n".join(report.lines(verdicts(rows))))
+    tqdm.write("\n".join(report.lines(experiments)))
     tqdm.write(f"report: {path.resolve()}")
 
 

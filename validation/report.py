@@ -38,9 +38,10 @@ _CAPTIONS = {
 }
 
 
-def lines(found: Sequence[Verdict]) -> list[str]:
-    """One line of text per comparison."""
-    return [
+def lines(experiments: Sequence[Experiment]) -> list[str]:
+    """One line of text per comparison, and one per noise."""
+    rows = [row for experiment in experiments for row in experiment.rows]
+    return [_noise_line(experiment) for experiment in experiments] + [
         f"{verdict.subject:9s} {verdict.observable:25s} {verdict.rows:3d} rows   "
         + "   ".join(
             f"{theory}: max|z| {verdict.worst_z[theory]:4.1f} "
@@ -48,8 +49,18 @@ def lines(found: Sequence[Verdict]) -> list[str]:
             f"{100 * verdict.deviation[theory]:+.3g} % there)"
             for theory in _ORDER
         )
-        for verdict in found
+        for verdict in verdicts(rows)
     ]
+
+
+def _noise_line(experiment: Experiment) -> str:
+    shape = experiment.noise_shape
+    return (
+        f"{experiment.subject.problem.name:9s} gradient noise: σ² = {shape.scale:.4g}, "
+        f"distance from proportional to H {100 * shape.distance:.3g} %, "
+        f"commutator with H {100 * shape.commutator:.3g} %, "
+        f"position adds up to {100 * experiment.multiplicative_share:.3g} %"
+    )
 
 
 def write(experiments: Sequence[Experiment], effort: Effort, seed: int, folder: Path) -> Path:
