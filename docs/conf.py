@@ -12,6 +12,7 @@ html_title = "sgdtheory"
 exclude_patterns = ["_build", "jupyter_execute"]
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
+nb_render_markdown_format = "myst"
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120

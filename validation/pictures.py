@@ -23,6 +23,8 @@ STYLE = {
     "discrete": {"color": "#0072b2", "linestyle": "-", "linewidth": 1.6},
 }
 MEASURED = {"color": "#222222", "markersize": 4, "linestyle": "none", "marker": "o", "capsize": 2}
+_GLOBAL = r"$E\,|\theta_k - \theta_0|^2$"
+_LOCAL = r"$E\,|\theta_{k+1} - \theta_k|^2$"
 _LABELS = {
     "learning_rate": "learning rate η",
     "batch_size": "batch size S",
@@ -121,7 +123,9 @@ def displacement(experiment: Experiment) -> Figure:
     exponent.plot(
         middle, measured, "o", color="#222222", markersize=4, label="measured, per octave"
     )
-    curve.set(xscale="log", yscale="log", xlabel="updates k", ylabel="E|θ_k − θ_0|²")
+    curve.set(
+        xscale="log", yscale="log", xlabel="updates k", ylabel=r"$E\,|\theta_k - \theta_0|^2$"
+    )
     exponent.set(xscale="log", xlabel="updates k", ylabel="local exponent c")
     curve.legend(fontsize=8)
     return figure
@@ -138,7 +142,9 @@ def panels(experiment: Experiment) -> Figure | None:
         axis.errorbar(
             panel.points, panel.measured, panel.standard_error, label="measured", **MEASURED
         )
-        axis.set(yscale="log", xlabel=_LABELS[panel.setting], ylabel="E|θ_{k+1} − θ_k|²")
+        axis.set(
+            yscale="log", xlabel=_LABELS[panel.setting], ylabel=r"$E\,|\theta_{k+1} - \theta_k|^2$"
+        )
         if panel.setting != "momentum":
             axis.set(xscale="log")
             axis.xaxis.set_minor_locator(NullLocator())

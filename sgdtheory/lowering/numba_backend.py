@@ -15,52 +15,94 @@ from sgdtheory.lowering.printer import ELEMENTARY, Source, define
 
 __all__ = ["compile_source"]
 
+# Compiled functions have no static type of their own.
+jit: Any = numba.njit
 
-@numba.njit(inline="always")
+
+@jit(inline="always")
 def _choose(condition: bool, yes: float, no: float) -> float:
     return yes if condition else no
 
 
-_compose = numba.njit(propagation.compose)
-_short_time = numba.njit(propagation.short_time)
-_unit_step = numba.njit(propagation.unit_step)
+_compose_flows = jit(propagation.compose_flows)
+_compose_moments = jit(propagation.compose_moments)
+_short_flow = jit(propagation.short_flow)
+_short_moments = jit(propagation.short_moments)
+_unit_flow = jit(propagation.unit_flow)
+_unit_moments = jit(propagation.unit_moments)
 _LARGEST = propagation.LARGEST_SHORT_TIME
 
 
-@numba.njit
-def _continuous_mode(time: float, trace: float, determinant: float) -> Any:
+@jit
+def _doublings(time: float, trace: float, determinant: float) -> int:
     fastest = max(abs(trace) * time, math.sqrt(abs(determinant)) * time)
     if not math.isfinite(fastest):
         raise ValueError("(trace, determinant, time) give an infinite rate: pass finite numbers.")
-    count = 0
-    if fastest > _LARGEST:
-        count = math.ceil(math.log2(fastest / _LARGEST))
-    state = _short_time(time / 2.0**count, trace, determinant)
-    for _ in range(count):
-        state = _compose(state, state, determinant, _choose)
-    return state
+    return math.ceil(math.log2(fastest / _LARGEST)) if fastest > _LARGEST else 0
 
 
-@numba.njit
-def _discrete_mode(steps: float, trace: float, determinant: float) -> Any:
+@jit
+def _checked_steps(steps: float) -> int:
     if steps < 0 or steps != math.floor(steps):
         raise ValueError("k: update counts are whole numbers >= 0. Round them.")
-    remaining = int(steps)
-    power = _unit_step(trace, determinant)
-    state = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    return int(steps)
+
+
+@jit
+def _continuous_flow(time: float, trace: float, determinant: float) -> Any:
+    count = _doublings(time, trace, determinant)
+    flow = _short_flow(time / 2.0**count, trace, determinant)
+    for _ in range(count):
+        flow = _compose_flows(flow, flow, determinant, _choose)
+    return flow
+
+
+@jit
+def _continuous_mode(time: float, trace: float, determinant: float) -> Any:
+    count = _doublings(time, trace, determinant)
+    short = time / 2.0**count
+    flow = _short_flow(short, trace, determinant)
+    moments = _short_moments(short, trace, determinant, flow)
+    for _ in range(count):
+        moments = _compose_moments(moments, flow, moments, determinant)
+        flow = _compose_flows(flow, flow, determinant, _choose)
+    return flow + moments
+
+
+@jit
+def _discrete_flow(steps: float, trace: float, determinant: float) -> Any:
+    remaining = _checked_steps(steps)
+    power = _unit_flow(trace, determinant)
+    flow = (1.0, 0.0, 0.0, 1.0)
     while remaining > 0:
         if remaining & 1:
-            state = _compose(state, power, determinant, _choose)
+            flow = _compose_flows(flow, power, determinant, _choose)
         remaining >>= 1
-        if remaining > 0:
-            power = _compose(power, power, determinant, _choose)
-    return state
+        power = _compose_flows(power, power, determinant, _choose)
+    return flow
+
+
+@jit
+def _discrete_mode(steps: float, trace: float, determinant: float) -> Any:
+    remaining = _checked_steps(steps)
+    power, power_moments = _unit_flow(trace, determinant), _unit_moments(trace, determinant)
+    flow, moments = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 0.0)
+    while remaining > 0:
+        if remaining & 1:
+            moments = _compose_moments(moments, power, power_moments, determinant)
+            flow = _compose_flows(flow, power, determinant, _choose)
+        remaining >>= 1
+        power_moments = _compose_moments(power_moments, power, power_moments, determinant)
+        power = _compose_flows(power, power, determinant, _choose)
+    return flow + moments
 
 
 NAMESPACE: dict[str, Any] = {
     **{name: getattr(math, name) for name in ELEMENTARY.values()},
     "sqrt": math.sqrt,
+    "continuous_flow": _continuous_flow,
     "continuous_mode": _continuous_mode,
+    "discrete_flow": _discrete_flow,
     "discrete_mode": _discrete_mode,
 }
 
@@ -80,8 +122,8 @@ def _loop(source: Source) -> str:
 
 def compile_source(source: Source) -> Callable[..., NDArray[np.float64]]:
     """The source as a compiled function of arrays that broadcast."""
-    scalar = numba.njit(define(source.text, "lowered", NAMESPACE), error_model="numpy")
-    loop = numba.njit(define(_loop(source), "loop", {"lowered": scalar}), error_model="numpy")
+    scalar = jit(define(source.text, "lowered", NAMESPACE), error_model="numpy")
+    loop = jit(define(_loop(source), "loop", {"lowered": scalar}), error_model="numpy")
     tail = () if source.shape is None else source.shape
     entries = 1 if source.shape is None else source.shape[0] * source.shape[1]
 
@@ -91,6 +133,6 @@ def compile_source(source: Source) -> Callable[..., NDArray[np.float64]]:
         flat = [np.ascontiguousarray(np.broadcast_to(array, shape)).ravel() for array in arrays]
         out = np.empty((math.prod(shape), entries))
         loop(*flat, out)
-        return out.reshape(*shape, *tail)
+        return out.reshape((*shape, *tail))
 
     return call

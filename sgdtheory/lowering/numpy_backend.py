@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import ceil, log2
+from collections.abc import Callable, Iterator
+from itertools import product
+from math import ceil, log2, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sgdtheory.lowering.printer import ELEMENTARY, Source, define
-from sgdtheory.lowering.propagation import LARGEST_SHORT_TIME, compose, short_time, unit_step
+from sgdtheory.lowering.propagation import (
+    LARGEST_SHORT_TIME,
+    Flow,
+    compose_flows,
+    compose_moments,
+    short_flow,
+    short_moments,
+    unit_flow,
+    unit_moments,
+)
 
 __all__ = ["compile_source", "doublings"]
 
@@ -30,54 +40,103 @@ def doublings(time: Any, trace: Any, determinant: Any) -> int:
     return max(0, ceil(log2(fastest / LARGEST_SHORT_TIME))) if fastest > 0 else 0
 
 
-def continuous_mode(time: Array, trace: Array, determinant: Array) -> tuple[Array, ...]:
+def continuous_flow(time: Array, trace: Array, determinant: Array) -> Flow:
+    """Flow after a time; broadcasts."""
     count = doublings(time, trace, determinant)
-    state = short_time(time / 2.0**count, trace, determinant)
+    flow = short_flow(time / 2.0**count, trace, determinant)
     for _ in range(count):
-        state = compose(state, state, determinant, np.where)
-    return state
+        flow = compose_flows(flow, flow, determinant, np.where)
+    return flow
 
 
-def discrete_mode(steps: Array, trace: Array, determinant: Array) -> tuple[Array, ...]:
-    count = np.asarray(steps)
-    if np.any(count != np.floor(count)) or np.any(count < 0):
-        raise ValueError(f"k = {count}: update counts are whole numbers ≥ 0. Round them.")
-    remaining = count.astype(np.int64)
-    power = unit_step(trace, determinant)
-    zero = np.zeros(np.broadcast_shapes(np.shape(count), np.shape(power[0])))
-    state: tuple[Array, ...] = (zero + 1.0, zero, zero, zero + 1.0, zero, zero, zero)
+def continuous_mode(time: Array, trace: Array, determinant: Array) -> tuple[Array, ...]:
+    """Flow and moments after a time; broadcasts."""
+    count = doublings(time, trace, determinant)
+    short = time / 2.0**count
+    flow = short_flow(short, trace, determinant)
+    moments = short_moments(short, trace, determinant, flow)
+    for _ in range(count):
+        moments = compose_moments(moments, flow, moments, determinant)
+        flow = compose_flows(flow, flow, determinant, np.where)
+    return (*flow, *moments)
+
+
+def discrete_flow(steps: Array, trace: Array, determinant: Array) -> Flow:
+    """Flow after a number of updates; broadcasts."""
+    relaxation, step, impulse, velocity, *_ = discrete_mode(steps, trace, determinant, gather=False)
+    return relaxation, step, impulse, velocity
+
+
+def discrete_mode(
+    steps: Array, trace: Array, determinant: Array, *, gather: bool = True
+) -> tuple[Array, ...]:
+    """Flow and moments after a number of updates, by binary powers; broadcasts."""
+    if np.any(steps != np.floor(steps)) or np.any(steps < 0):
+        raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
+    remaining = steps.astype(np.int64)
+    power, power_moments = unit_flow(trace, determinant), unit_moments(trace, determinant)
+    zero = np.zeros(np.broadcast_shapes(steps.shape, np.shape(power[0])))
+    flow: Any = (zero + 1.0, zero, zero, zero + 1.0)
+    moments: Any = (zero, zero, zero)
     while np.any(remaining):
-        taken = compose(state, power, determinant, np.where)
         odd = (remaining & 1).astype(bool)
-        state = tuple(np.where(odd, new, old) for new, old in zip(taken, state, strict=True))
+        if gather:
+            more = compose_moments(moments, power, power_moments, determinant)
+            moments = tuple(np.where(odd, *pair) for pair in zip(more, moments, strict=True))
+        further = compose_flows(flow, power, determinant, np.where)
+        flow = tuple(np.where(odd, *pair) for pair in zip(further, flow, strict=True))
         remaining = remaining >> 1
-        if np.any(remaining):
-            power = compose(power, power, determinant, np.where)
-    return state
+        if gather:
+            power_moments = compose_moments(power_moments, power, power_moments, determinant)
+        power = compose_flows(power, power, determinant, np.where)
+    return (*flow, *moments)
 
 
 NAMESPACE: dict[str, Any] = {
     **{name: getattr(np, {"atan": "arctan"}.get(name, name)) for name in ELEMENTARY.values()},
     "sqrt": np.sqrt,
+    "continuous_flow": continuous_flow,
     "continuous_mode": continuous_mode,
+    "discrete_flow": discrete_flow,
     "discrete_mode": discrete_mode,
 }
+
+# Elements computed together: their intermediate arrays stay in a core's cache.
+BLOCK = 2**14
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Boxes of at most BLOCK elements that fill an array, filled from the last axis."""
+    room, lengths = BLOCK, []
+    for size in reversed(shape):
+        lengths.append(max(1, min(size, room)))
+        room //= lengths[-1]
+    lengths.reverse()
+    corners = (range(0, size, length) for size, length in zip(shape, lengths, strict=True))
+    for corner in product(*corners):
+        yield tuple(slice(a, a + n) for a, n in zip(corner, lengths, strict=True))
+
+
+def _part(array: Array, block: tuple[slice, ...]) -> Array:
+    """The part of an array that a block of its broadcast shape needs."""
+    aligned = zip(array.shape, block[len(block) - array.ndim :], strict=True)
+    return array[tuple(slice(None) if size == 1 else box for size, box in aligned)]
 
 
 def compile_source(source: Source) -> Callable[..., Array]:
     """The source as a function of arrays that broadcast."""
     entries = define(source.text, "lowered", NAMESPACE)
+    tail = () if source.shape is None else source.shape
 
     def call(*arguments: ArrayLike) -> Array:
         arrays = [np.asarray(argument, dtype=np.float64) for argument in arguments]
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        result = np.empty((*shape, prod(tail)))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            values = entries(*arrays)
-        if source.shape is None:
-            return np.array(np.broadcast_to(values[0], shape))
-        result = np.empty((*shape, len(values)))
-        for index, value in enumerate(values):
-            result[..., index] = value
-        return result.reshape(*shape, *source.shape)
+            for block in _blocks(shape):
+                part = result[block]
+                for index, value in enumerate(entries(*(_part(a, block) for a in arrays))):
+                    part[..., index] = value
+        return result.reshape((*shape, *tail))
 
     return call

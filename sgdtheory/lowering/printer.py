@@ -20,7 +20,7 @@ from sympy.printing.pycode import PythonCodePrinter
 
 from sgdtheory.special_functions import CONTINUOUS, DISCRETE, ModeFunction
 
-__all__ = ["ELEMENTARY", "STATE", "Source", "define", "generate"]
+__all__ = ["ELEMENTARY", "Source", "define", "generate"]
 
 ELEMENTARY = {
     sympy.exp: "exp",
@@ -33,16 +33,10 @@ ELEMENTARY = {
     sympy.tanh: "tanh",
     sympy.atan: "atan",
 }
-# What a back end's `continuous_mode` and `discrete_mode` return, in this order.
-STATE = (
-    "relaxation",
-    "step_response",
-    "impulse_response",
-    "velocity_response",
-    "position_gramian",
-    "mixed_gramian",
-    "velocity_gramian",
-)
+# What a back end's `continuous_flow` and `discrete_flow` return, in this order; its
+# `continuous_mode` and `discrete_mode` return the moments after these.
+FLOW = ("relaxation", "step_response", "impulse_response", "velocity_response")
+MOMENTS = ("position_gramian", "mixed_gramian", "velocity_gramian")
 _CLOCKS = {cls: clock.name for clock in (CONTINUOUS, DISCRETE) for cls in clock.classes}
 _KNOWN = {**ELEMENTARY, **{cls: cls.__name__ for cls in _CLOCKS}}
 
@@ -82,6 +76,9 @@ class _Printer(PythonCodePrinter):
     for _name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "atan"):
         locals()[f"_print_{_name}"] = _print_Function
     del _name
+
+    def _print_Float(self, expr: Float) -> str:
+        return repr(float(expr))
 
     def _print_Pow(self, expr: sympy.Pow, rational: bool = False) -> str:
         base, exponent = expr.as_base_exp()
@@ -143,10 +140,12 @@ class _Modes:
         used = {symbol.name for symbol in self.values.values()}
         lines = []
         for number, (clock, _) in enumerate(self.points):
-            names = [f"_m{number}_{kind}" for kind in STATE]
+            flow, moments = ([f"_m{number}_{kind}" for kind in kinds] for kinds in (FLOW, MOMENTS))
+            gathers = not used.isdisjoint(moments)
+            names = [*flow, *moments] if gathers else flow
             targets = ", ".join(name if name in used else "_" for name in names)
             point = ", ".join(printed_points[3 * number : 3 * number + 3])
-            lines.append(f"    {targets} = {clock}_mode({point})")
+            lines.append(f"    {targets} = {clock}_{'mode' if gathers else 'flow'}({point})")
         return lines
 
 
@@ -206,7 +205,7 @@ def _check_symbols(entry: Any, arguments: Sequence[Symbol]) -> None:
 def _fold_constants(expression: Expr) -> Expr:
     """Numbers that are not rational become floats, so that no back end sees sqrt(2)."""
     constants = {
-        part: Float(part.evalf(17), 17)
+        part: Float(part.evalf(40), 40)
         for part in sympy.preorder_traversal(expression)
         if isinstance(part, Expr) and part.is_number and not part.is_Rational
     }

@@ -1,11 +1,12 @@
 r"""Numbers for the functions of a mode, by composing propagators: no regime, no branch on one.
 
-A state holds q, p = 1 − q, s, ṡ and the three second moments of the impulse response (position,
-mixed, velocity) gathered so far. Two stretches of time compose by the semigroup law; a long time
-is reached by doubling a short one. Every sum that must keep small numbers has terms of one sign,
-so flat directions, early times and critical damping need no case of their own.
+A flow holds q, p = 1 − q, s and ṡ after a stretch of time; moments hold the second moments of the
+impulse response (position, mixed, velocity) gathered in it. Two stretches compose by the semigroup
+law, and a long time is reached by doubling a short one. Every sum that must keep small numbers has
+terms of one sign, so flat directions, early times and critical damping need no case of their own.
 
-`compose` is plain arithmetic: it serves NumPy arrays, torch tensors and, compiled, scalars.
+The functions are plain arithmetic and call none of one another: they serve NumPy arrays and torch
+tensors as they are and, compiled one by one, scalars.
 """
 
 from __future__ import annotations
@@ -13,72 +14,107 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["compose", "short_time", "unit_step"]
+__all__ = [
+    "LARGEST_SHORT_TIME",
+    "compose_flows",
+    "compose_moments",
+    "short_flow",
+    "short_moments",
+    "unit_flow",
+    "unit_moments",
+]
 
-# Order of a state's entries.
-State = tuple[Any, ...]
+Flow = tuple[Any, Any, Any, Any]
+Moments = tuple[Any, Any, Any]
 
-# Doubling starts where the series below has converged: a τ ≤ 1/8 and √b τ ≤ 1/8.
+# Doubling starts where the series below have converged: a τ ≤ 1/8 and √b τ ≤ 1/8.
 LARGEST_SHORT_TIME = 0.125
 _TERMS = 12
 
 
-def compose(first: State, then: State, determinant: Any, choose: Callable[..., Any]) -> State:
-    """State after both stretches: F = F₂F₁, and the second moments C₂ + F₂ C₁ F₂ᵀ.
+def compose_flows(first: Flow, then: Flow, determinant: Any, choose: Callable[..., Any]) -> Flow:
+    """Flow after both stretches, F₂F₁; they commute.
 
     Args:
         first: one stretch.
-        then: the other; they commute.
-        determinant: det of the generator.
+        then: the other.
+        determinant: of the generator.
         choose: ``where`` of the array library.
     """
-    q1, p1, s1, w1, xx1, xw1, ww1 = first
-    q2, p2, s2, w2, xx2, xw2, ww2 = then
+    q1, p1, s1, w1 = first
+    q2, p2, s2, w2 = then
     exchange = determinant * s1 * s2
     step = p1 + p2 - p1 * p2 + exchange
     # 1 − p is exact while p is small; the product keeps a late q from drowning in rounding.
     relaxation = choose(step < 0.5, 1.0 - step, q1 * q2 - exchange)
-    impulse = q2 * s1 + s2 * w1
-    velocity = w1 * w2 - exchange
-    pull = -determinant * s2
-    position_gramian = xx2 + q2 * q2 * xx1 + 2.0 * q2 * s2 * xw1 + s2 * s2 * ww1
-    mixed = xw2 + q2 * pull * xx1 + (q2 * w2 + s2 * pull) * xw1 + s2 * w2 * ww1
-    velocity_gramian = ww2 + pull * pull * xx1 + 2.0 * pull * w2 * xw1 + w2 * w2 * ww1
-    return relaxation, step, impulse, velocity, position_gramian, mixed, velocity_gramian
+    return relaxation, step, q2 * s1 + s2 * w1, w1 * w2 - exchange
 
 
-def short_time(time: Any, trace: Any, determinant: Any) -> State:
-    """Continuous clock, for a short time: the power series in `time`.
+def compose_moments(first: Moments, flow: Flow, then: Moments, determinant: Any) -> Moments:
+    """Second moments after both stretches, C₂ + F₂C₁F₂ᵀ.
 
-    The impulse response solves s̈ + a ṡ + b s = 0; its coefficients follow from the law term by
-    term, and so do those of s² through (s²)''' + 3a (s²)'' + (2a² + 4b)(s²)' + 4ab s² = 0.
+    Args:
+        first: moments of the one stretch.
+        flow: of the other, F₂.
+        then: its moments.
+        determinant: of the generator.
+    """
+    xx1, xw1, ww1 = first
+    xx2, xw2, ww2 = then
+    q, _, s, w = flow
+    pull = -determinant * s
+    return (
+        xx2 + q * q * xx1 + 2.0 * q * s * xw1 + s * s * ww1,
+        xw2 + q * pull * xx1 + (q * w + s * pull) * xw1 + s * w * ww1,
+        ww2 + pull * pull * xx1 + 2.0 * pull * w * xw1 + w * w * ww1,
+    )
+
+
+def short_flow(time: Any, trace: Any, determinant: Any) -> Flow:
+    """Continuous clock: the power series in a short `time`.
+
+    The impulse response solves s̈ + a ṡ + b s = 0, and its coefficients follow term by term.
     """
     a, b = trace * time, determinant * time * time
-    c_before, c = 0.0 * a, 1.0 + 0.0 * a
+    before, c = 0.0 * a, 1.0 + 0.0 * a
     impulse, step, velocity = c, c / 2.0, c
     factorial = 1.0
     for n in range(1, _TERMS):
-        c_before, c = c, -a * c - b * c_before
-        velocity = velocity + c / factorial / n
+        before, c = c, -a * c - b * before
+        velocity = velocity + c / (factorial * n)
         factorial *= n
         impulse = impulse + c / (factorial * (n + 1))
         step = step + c / (factorial * (n + 1) * (n + 2))
-    d3, d2, d1 = 0.0 * a, 0.0 * a, 2.0 + 0.0 * a
-    total = d1 / 6.0
+    p = b * step
+    return 1.0 - p, p, time * impulse, velocity
+
+
+def short_moments(time: Any, trace: Any, determinant: Any, flow: Flow) -> Moments:
+    """Continuous clock: second moments gathered in a short `time` with this flow.
+
+    The square of the impulse response solves (s²)''' + 3a (s²)'' + (2a² + 4b)(s²)' + 4ab s² = 0.
+    """
+    a, b = trace * time, determinant * time * time
+    c3, c2, c1 = 0.0 * a, 0.0 * a, 2.0 + 0.0 * a
+    total = c1 / 6.0
     factorial = 6.0
     for n in range(1, _TERMS):
-        d3, d2, d1 = d2, d1, -3.0 * a * d1 - (2.0 * a * a + 4.0 * b) * d2 - 4.0 * a * b * d3
+        c3, c2, c1 = c2, c1, -3.0 * a * c1 - (2.0 * a * a + 4.0 * b) * c2 - 4.0 * a * b * c3
         factorial *= n + 3
-        total = total + d1 / factorial
-    s = time * impulse
-    p = b * step
-    position_gramian = time * time * time * total
-    velocity_gramian = s * velocity + 0.5 * trace * s * s + determinant * position_gramian
-    return 1.0 - p, p, s, velocity, position_gramian, 0.5 * s * s, velocity_gramian
+        total = total + c1 / factorial
+    _, _, s, w = flow
+    position = time * time * time * total
+    velocity = s * w + 0.5 * trace * s * s + determinant * position
+    return position, 0.5 * s * s, velocity
 
 
-def unit_step(trace: Any, determinant: Any) -> State:
+def unit_flow(trace: Any, determinant: Any) -> Flow:
     """Discrete clock, one update: the law itself."""
     zero = 0.0 * (trace + determinant)
-    one = 1.0 + zero
-    return one, zero, one, 1.0 - trace + zero, zero, zero, one
+    return 1.0 + zero, zero, 1.0 + zero, 1.0 - trace + zero
+
+
+def unit_moments(trace: Any, determinant: Any) -> Moments:
+    """Discrete clock, second moments gathered in one update."""
+    zero = 0.0 * (trace + determinant)
+    return zero, zero, 1.0 + zero

@@ -10,45 +10,74 @@ import torch
 
 from sgdtheory.lowering.numpy_backend import doublings
 from sgdtheory.lowering.printer import ELEMENTARY, Source, define
-from sgdtheory.lowering.propagation import compose, short_time, unit_step
+from sgdtheory.lowering.propagation import (
+    compose_flows,
+    compose_moments,
+    short_flow,
+    short_moments,
+    unit_flow,
+    unit_moments,
+)
 
 __all__ = ["compile_source"]
 
 
+Tensors = tuple[torch.Tensor, ...]
+
+
+def continuous_flow(time: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor) -> Tensors:
+    return continuous_mode(time, trace, determinant, gather=False)[:4]
+
+
 def continuous_mode(
-    time: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor
-) -> tuple[torch.Tensor, ...]:
+    time: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor, *, gather: bool = True
+) -> Tensors:
     plain = [x.detach().double().cpu().numpy() for x in (time, trace, determinant)]
     count = doublings(*plain)
-    state = short_time(time / 2.0**count, trace, determinant)
+    short = time / 2.0**count
+    flow = short_flow(short, trace, determinant)
+    moments = short_moments(short, trace, determinant, flow)
     for _ in range(count):
-        state = compose(state, state, determinant, torch.where)
-    return state
+        if gather:
+            moments = compose_moments(moments, flow, moments, determinant)
+        flow = compose_flows(flow, flow, determinant, torch.where)
+    return (*flow, *moments)
+
+
+def discrete_flow(steps: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor) -> Tensors:
+    return discrete_mode(steps, trace, determinant, gather=False)[:4]
 
 
 def discrete_mode(
-    steps: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor
-) -> tuple[torch.Tensor, ...]:
+    steps: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor, *, gather: bool = True
+) -> Tensors:
     if bool((steps < 0).any()) or bool((steps != steps.floor()).any()):
         raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
     remaining = steps.detach().to(torch.int64)
-    power = unit_step(trace, determinant)
+    power, power_moments = unit_flow(trace, determinant), unit_moments(trace, determinant)
     zero = torch.zeros_like(remaining + power[0])
-    state: tuple[torch.Tensor, ...] = (zero + 1.0, zero, zero, zero + 1.0, zero, zero, zero)
+    flow: Any = (zero + 1.0, zero, zero, zero + 1.0)
+    moments: Any = (zero, zero, zero)
     while bool(remaining.any()):
-        taken = compose(state, power, determinant, torch.where)
         odd = (remaining & 1).bool()
-        state = tuple(torch.where(odd, new, old) for new, old in zip(taken, state, strict=True))
+        if gather:
+            more = compose_moments(moments, power, power_moments, determinant)
+            moments = tuple(torch.where(odd, *pair) for pair in zip(more, moments, strict=True))
+        further = compose_flows(flow, power, determinant, torch.where)
+        flow = tuple(torch.where(odd, *pair) for pair in zip(further, flow, strict=True))
         remaining = remaining >> 1
-        if bool(remaining.any()):
-            power = compose(power, power, determinant, torch.where)
-    return state
+        if gather:
+            power_moments = compose_moments(power_moments, power, power_moments, determinant)
+        power = compose_flows(power, power, determinant, torch.where)
+    return (*flow, *moments)
 
 
 NAMESPACE: dict[str, Any] = {
     **{name: getattr(torch, name) for name in ELEMENTARY.values()},
     "sqrt": torch.sqrt,
+    "continuous_flow": continuous_flow,
     "continuous_mode": continuous_mode,
+    "discrete_flow": discrete_flow,
     "discrete_mode": discrete_mode,
 }
 
