@@ -71,6 +71,7 @@ def discrete_mode(
     steps: Array, trace: Array, determinant: Array, *, gather: bool = True
 ) -> tuple[Array, ...]:
     """Flow and moments after a number of updates, by binary powers; broadcasts."""
+    steps = np.asarray(steps)
     if np.any(steps != np.floor(steps)) or np.any(steps < 0):
         raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
     remaining = steps.astype(np.int64)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy
-from sympy import Expr, Float, Rational, Symbol, cse, numbered_symbols
-from sympy.core.function import AppliedUndef, Function
+from sympy import Add, Expr, Float, Function, Mul, Pow, Rational, Symbol, cse, numbered_symbols
 from sympy.matrices import MatrixBase
 from sympy.printing.pycode import PythonCodePrinter
 
@@ -164,49 +163,83 @@ def _split(
     return before, after
 
 
+# What a generated source itself calls; its own variables begin with an underscore.
+_RESERVED = {
+    *ELEMENTARY.values(),
+    "sqrt",
+    "lowered",
+    *(f"{clock.name}_{kind}" for clock in (CONTINUOUS, DISCRETE) for kind in ("flow", "mode")),
+}
+
+
 def _identifiers(arguments: Sequence[Symbol]) -> list[str]:
-    names = [re.sub(r"\W", "_", argument.name) for argument in arguments]
-    return [f"{name}_" if keyword.iskeyword(name) else name for name in names]
+    """A Python name of its own for every argument, as near to the symbol's as can be."""
+    names: list[str] = []
+    for argument in arguments:
+        name = re.sub(r"\W", "_", argument.name).lstrip("_") or "argument"
+        name = f"argument_{name}" if name[0].isdigit() else name
+        while name in names or name in _RESERVED or keyword.iskeyword(name):
+            name += "_"
+        names.append(name)
+    return names
 
 
 def _check(entries: Sequence[Expr], arguments: Sequence[Symbol]) -> None:
     for argument in arguments:
         if not isinstance(argument, Symbol):
             raise TypeError(f"arguments: {argument!r} is not a SymPy symbol. Pass symbols.")
-    names = _identifiers(arguments)
-    if len(set(names)) < len(names):
+    if len({argument.name for argument in arguments}) < len(arguments):
         raise ValueError(
             f"arguments = {tuple(arguments)}: two of them have one name. Symbols of one name and "
             "different assumptions are different symbols; take all from sgdtheory.symbols."
         )
     for entry in entries:
         _check_symbols(entry, arguments)
-        for function in entry.atoms(Function, AppliedUndef, sympy.Derivative, sympy.Subs):
-            if function.func not in _KNOWN:
-                raise ValueError(
-                    f"expression contains {function}, for which no back end has a meaning. "
-                    "Evaluate it first (.doit()), or replace it by functions of: "
-                    f"{', '.join(sorted(_KNOWN.values()))}."
-                )
+        _check_nodes(entry)
 
 
-def _check_symbols(entry: Any, arguments: Sequence[Symbol]) -> None:
+def _check_symbols(entry: Expr, arguments: Sequence[Symbol]) -> None:
     for symbol in sorted(entry.free_symbols - set(arguments), key=str):
-        twin = next((a for a in arguments if a.name == symbol.name), None)
+        twin = any(argument.name == symbol.name for argument in arguments)
         advice = (
             "an argument has the same name but other assumptions, so it is another symbol; take "
             "both from sgdtheory.symbols"
-            if twin is not None
+            if twin
             else "add it to the arguments, or substitute a number for it"
         )
         raise ValueError(f"expression contains {symbol}, which is no argument: {advice}.")
 
 
+_ARITHMETIC = (Symbol, Add, Mul, Pow)
+
+
+def _is_constant(node: Any) -> bool:
+    return isinstance(node, Expr) and bool(node.is_number)
+
+
+def _check_nodes(node: Any) -> None:
+    """Sums, products, powers, symbols, real numbers and the functions of the table; else refuse."""
+    if _is_constant(node) and node.is_real and node.is_finite:
+        return
+    nested = isinstance(node, ModeFunction) and any(a.has(ModeFunction) for a in node.args)
+    if (
+        nested
+        or (node.func not in _KNOWN and not isinstance(node, _ARITHMETIC))
+        or _is_constant(node)
+    ):
+        raise ValueError(
+            f"expression contains {node}, for which no back end has a meaning. Evaluate it first "
+            "(.doit()), or replace it by sums, products and powers of real numbers and functions "
+            f"of: {', '.join(sorted(_KNOWN.values()))}."
+        )
+    for part in node.args:
+        _check_nodes(part)
+
+
 def _fold_constants(expression: Expr) -> Expr:
     """Numbers that are not rational become floats, so that no back end sees sqrt(2)."""
-    constants = {
-        part: Float(part.evalf(40), 40)
-        for part in sympy.preorder_traversal(expression)
-        if isinstance(part, Expr) and part.is_number and not part.is_Rational
-    }
-    return expression.xreplace(constants)
+    if _is_constant(expression) and not expression.is_Rational:
+        return Float(expression.evalf(40), 40)
+    if not expression.args:
+        return expression
+    return expression.func(*(_fold_constants(part) for part in expression.args))

@@ -32,6 +32,7 @@ def continuous_flow(time: torch.Tensor, trace: torch.Tensor, determinant: torch.
 def continuous_mode(
     time: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor, *, gather: bool = True
 ) -> Tensors:
+    time, trace, determinant = _as_tensors((time, trace, determinant))
     plain = [x.detach().double().cpu().numpy() for x in (time, trace, determinant)]
     count = doublings(*plain)
     short = time / 2.0**count
@@ -51,6 +52,7 @@ def discrete_flow(steps: torch.Tensor, trace: torch.Tensor, determinant: torch.T
 def discrete_mode(
     steps: torch.Tensor, trace: torch.Tensor, determinant: torch.Tensor, *, gather: bool = True
 ) -> Tensors:
+    steps, trace, determinant = _as_tensors((steps, trace, determinant))
     if bool((steps < 0).any()) or bool((steps != steps.floor()).any()):
         raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
     remaining = steps.detach().to(torch.int64)
