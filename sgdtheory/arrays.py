@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["backend_of", "detached", "like", "logarithm"]
+__all__ = ["backend_of", "common_kind", "detached", "double", "like", "logarithm"]
 
 
 def _is_tensor(value: Any) -> bool:
@@ -32,8 +32,31 @@ def like(value: Any, reference: Any) -> Any:
     if _is_tensor(reference):
         torch = sys.modules["torch"]
         dtype = reference.dtype if reference.is_floating_point() else torch.float64
-        return torch.as_tensor(value, device=reference.device).to(dtype)
+        return torch.as_tensor(value, dtype=dtype, device=reference.device)
     return np.asarray(value, dtype=np.float64)
+
+
+def common_kind(values: Iterable[Any]) -> Any:
+    """A number of the kind that an output of these inputs has.
+
+    Tensors among them make it a tensor, on their device; its floating type is the widest of the
+    inputs that are arrays, where an array that is no tensor counts as double precision.
+    """
+    inputs = [value for value in values if _is_tensor(value) or np.ndim(value)]
+    tensors = [value for value in inputs if _is_tensor(value)]
+    if not tensors:
+        return np.float64(0.0)
+    torch = sys.modules["torch"]
+    arrays = [value for value in inputs if value.ndim] or tensors
+    dtypes = [value.dtype if _is_tensor(value) else torch.float64 for value in arrays]
+    floating = [dtype for dtype in dtypes if dtype.is_floating_point] or [torch.float64]
+    widest = max(floating, key=lambda dtype: torch.finfo(dtype).bits)
+    return torch.zeros((), dtype=widest, device=tensors[0].device)
+
+
+def double(kind: Any) -> Any:
+    """The same kind in double precision."""
+    return kind.double() if _is_tensor(kind) else kind
 
 
 def logarithm(value: Any) -> Any:

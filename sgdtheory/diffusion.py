@@ -56,10 +56,7 @@ class OrnsteinUhlenbeck(GaussianProcess):
                 "Pass (D + Dᵀ)/2 if that is what you mean."
             )
         object.__setattr__(self, "inverse_temperature", sympify(self.inverse_temperature))
-        if not self.coordinates:
-            object.__setattr__(self, "coordinates", s.coordinates(rows))
-        if not self.start:
-            object.__setattr__(self, "start", s.coordinates(rows, start=True))
+        super().__post_init__()
 
     @property
     def clock(self) -> Clock:
@@ -101,6 +98,8 @@ def ornstein_uhlenbeck(
     >>> ornstein_uhlenbeck(langevin, curvature=s.h).stationary_covariance()[0, 0]
     eta*rho*sigma2/(2*S*h*(1 - beta))
     """
+    if not isinstance(langevin, Langevin):
+        raise TypeError(f"langevin = {langevin!r}: give a Langevin, as modified_equation(rule).")
     if langevin.mass.is_zero:
         raise ValueError(
             f"langevin.mass = {langevin.mass}: without mass there is no velocity. "

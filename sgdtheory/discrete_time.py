@@ -86,6 +86,8 @@ def recursion(
     >>> recursion(heavy_ball()).stability
     Interval.open(0, 2*beta + 2)
     """
+    if not isinstance(rule, UpdateRule):
+        raise TypeError(f"rule = {rule!r}: give an UpdateRule, as heavy_ball() with brackets.")
     direction = EigenDirection.of(noise, curvature)
     state = Matrix([s.theta, s.v])
     error = s.xi / sqrt(s.S)

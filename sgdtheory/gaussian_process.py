@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar, cast
 
+import numpy as np
 from sympy import (
     Add,
     Dummy,
@@ -55,6 +56,12 @@ class GaussianProcess(ABC):
     coordinates: tuple[Expr, ...] = field(default=(), kw_only=True, repr=False)
     start: tuple[Expr, ...] = field(default=(), kw_only=True, repr=False)
     curvature: Expr = field(default=s.h, kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.coordinates:
+            object.__setattr__(self, "coordinates", s.coordinates(self.dimension))
+        if not self.start:
+            object.__setattr__(self, "start", s.coordinates(self.dimension, start=True))
 
     @property
     @abstractmethod
@@ -115,6 +122,7 @@ class GaussianProcess(ABC):
 
     @cached_property
     def _stationary_covariance(self) -> ImmutableMatrix:
+        self._refuse_growth()
         size, G, N = self.dimension, self._short(self.generator), self._short(self.noise)
         unknown = s.matrix("B", size)
         entries = [unknown[i, j] for i in range(size) for j in range(i, size)]
@@ -130,13 +138,26 @@ class GaussianProcess(ABC):
             )
         return self.factored(B.subs(dict(zip(entries, solutions[0], strict=True))))
 
+    def _refuse_growth(self) -> None:
+        """The equations have solutions beyond stability too, but those are no covariances."""
+        if self.generator.free_symbols:
+            return
+        rates = np.linalg.eigvals(np.array(self.generator, dtype=np.complex128))
+        decays = np.abs(1 - rates) < 1 if self.clock.second_order else rates.real > 0
+        if not decays.all():
+            raise UnstableError(
+                f"generator = {self.generator} has the eigenvalues {rates}: not all of them decay, "
+                "so the process has no stationary state. Check the signs, or the learning rate."
+            )
+
     def stationary_covariance(self) -> ImmutableMatrix:
         r"""Covariance B of the stationary state, from G B + B Gᵀ = N (− G B Gᵀ per update).
 
         Solved as linear equations in the entries of B.
 
         Raises:
-            UnstableError: when the equations have no unique solution.
+            UnstableError: when the equations have no unique solution, or a numeric generator has
+                an eigenvalue that does not decay.
         """
         return self._stationary_covariance
 
@@ -223,6 +244,15 @@ class GaussianProcess(ABC):
 
     # -- the steps, for a reader --------------------------------------------------------------
 
+    @property
+    def _functions_named(self) -> str:
+        if self.dimension != 2:
+            return ""
+        return (
+            " q is the mode's relaxation, p = 1 − q its step response, s its impulse response, "
+            "each at (time, trace, determinant) of the generator."
+        )
+
     def derivation_of(self, result: str) -> Derivation:
         """The steps to one of the process's results, after those that led to the process.
 
@@ -240,7 +270,9 @@ class GaussianProcess(ABC):
         flow = self.derivation.then(
             "Propagator",
             "A 2×2 matrix satisfies its own characteristic equation, so every function of the "
-            "generator is linear in it.",
+            "generator is linear in it."
+            if self.dimension == 2
+            else "The exponential, or the power, of the generator.",
             self.propagator(time),
         )
         known = {
@@ -249,7 +281,7 @@ class GaussianProcess(ABC):
             "mean": lambda: flow.then("Mean", "Propagate the start.", self.mean(time)),
             "covariance": lambda: flow.then(
                 "Covariance from a fixed start",
-                "Add up what is left of the noise of every earlier moment.",
+                "Add up what is left of the noise of every earlier moment." + self._functions_named,
                 self.covariance(time),
             ),
             "autocovariance": lambda: balance.then(
@@ -257,8 +289,8 @@ class GaussianProcess(ABC):
             ),
             "displacement": lambda: balance.then(
                 "Displacement",
-                "Twice the stationary variance less twice the autocovariance, in the mode's step "
-                "response p and impulse response s at (time, trace, determinant) of the generator.",
+                "Twice the stationary variance less twice the autocovariance."
+                + self._functions_named,
                 self.displacement(time),
             ),
         }

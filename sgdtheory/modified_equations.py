@@ -68,6 +68,8 @@ def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
     >>> modified_equation(nesterov()).friction
     beta*eta*h - beta + 1
     """
+    if not isinstance(rule, UpdateRule):
+        raise TypeError(f"rule = {rule!r}: give an UpdateRule, as heavy_ball() with brackets.")
     if order != 1:
         raise ValueError(f"order = {order}: this version derives order 1. Leave it out.")
     inertia, drive = _eliminate_velocity(rule)

@@ -15,7 +15,7 @@ import numpy as np
 from sympy import Symbol
 
 from sgdtheory import symbols as s
-from sgdtheory.arrays import backend_of, detached, like
+from sgdtheory.arrays import backend_of, common_kind, detached, double, like
 from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
 from sgdtheory.displacement import local_exponent, squared_distance
@@ -29,6 +29,8 @@ from sgdtheory.update_rule import UpdateRule, heavy_ball
 __all__ = ["Hyperparameters", "Predictor"]
 
 THEORIES = ("discrete", "continuous")
+# The largest whole number up to which every other one is a double.
+LARGEST_STEP = 2.0**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +82,13 @@ def _check_number(
         )
         if used
     ]
+    limits = ["finite", *limits]
     try:
-        number = float(detached(value))
+        number = float("nan" if isinstance(value, str) else detached(value))
     except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} = {value!r}: it must be one number {' and '.join(limits)}."
-        ) from None
+        number = float("nan")
     if not (np.isfinite(number) and number > above and number >= at_least and number < below):
-        raise ValueError(f"{name} = {number}: it must be finite, {' and '.join(limits)}.")
+        raise ValueError(f"{name} = {value!r}: it must be one number, {' and '.join(limits)}.")
 
 
 @cache
@@ -143,6 +144,14 @@ class Predictor:
     parameters: Mapping[Symbol, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, kind in (
+            ("hyperparameters", Hyperparameters),
+            ("spectrum", Spectrum),
+            ("rule", UpdateRule),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise ValueError(f"{name} = {value!r}: give a {kind.__name__}.")  # noqa: TRY004
         if self.theory not in THEORIES:
             raise ValueError(f"theory = {self.theory!r}: give one of {', '.join(THEORIES)}.")
         if self.sampling != "with_replacement":
@@ -162,6 +171,8 @@ class Predictor:
                 f"parameters = {dict(self.parameters)}: the {self.rule.name} rule has the further "
                 f"symbols {sorted(map(str, own))}; give exactly these."
             )
+        for symbol, value in self.parameters.items():
+            _check_number(f"parameters: {symbol}", value)
 
     # -- evaluation ---------------------------------------------------------------------------
 
@@ -179,29 +190,39 @@ class Predictor:
         )
 
     @cached_property
-    def _anchor(self) -> Any:
-        """An input whose kind, floating type and device every output takes over."""
-        tensors = (value for value in self._inputs if backend_of([value]) == "torch")
-        return next(tensors, self.spectrum.eigenvalues)
+    def _kind(self) -> Any:
+        """A number of the kind, floating type and device that outputs take over.
+
+        Everything is computed in double precision; a NumPy spectrum stands for float64.
+        """
+        return common_kind(self._inputs)
+
+    @cached_property
+    def _double(self) -> Any:
+        return double(self._kind)
 
     @property
     def curvature(self) -> Any:
         """The curvature h = ρ + λ of every direction, shape (modes,)."""
-        return like(self.spectrum.eigenvalues, self._anchor) + self.hyperparameters.weight_decay
+        return like(self._curvature, self._kind)
 
-    def _evaluate(self, result: str, steps: Any = 0) -> Any:
-        """A result at `steps` (with a modes axis added), per mode."""
+    @property
+    def _curvature(self) -> Any:
+        return like(self.spectrum.eigenvalues, self._double) + self.hyperparameters.weight_decay
+
+    def _evaluate(self, result: str, steps: Any = 0, *, theory: str | None = None) -> Any:
+        """A result at `steps` (with a modes axis added), per mode, in double precision."""
         hyper = self.hyperparameters
+        theory = theory or self.theory
         counts = np.asarray(steps, dtype=np.float64)[..., None]
-        time = like(counts, self._anchor)
-        if self.theory == "continuous":
+        time = like(counts, self._double)
+        if theory == "continuous":
             time = time * hyper.learning_rate
         own = [self.parameters[symbol] for symbol in sorted(self.parameters, key=str)]
-        backend = backend_of([self._anchor])
-        values = _lowered(self.rule, self.theory, result, backend)(
+        values = _lowered(self.rule, theory, result, backend_of([self._double]))(
             time,
-            self.curvature,
-            self.spectrum.variances,
+            self._curvature,
+            like(self.spectrum.variances, self._double),
             hyper.learning_rate,
             hyper.momentum,
             hyper.batch_size,
@@ -215,30 +236,40 @@ class Predictor:
         return values
 
     def _steps(self, steps: Any, minimum: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
-        counts = np.asarray(detached(steps), dtype=np.float64)
-        if counts.size and not np.all(np.isfinite(counts) & (counts >= minimum)):
-            raise ValueError(f"steps = {steps}: update counts must be finite and ≥ {minimum}.")
+        try:
+            counts = np.asarray(detached(steps), dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"steps = {steps!r}: give update counts, one or an array.") from None
+        if not np.all(np.isfinite(counts) & (counts >= minimum) & (counts <= LARGEST_STEP)):
+            raise ValueError(
+                f"steps = {steps}: update counts must be finite, ≥ {minimum} and ≤ 2⁵³."
+            )
         if np.any(counts != np.floor(counts)):
             raise ValueError(f"steps = {steps}: update counts must be whole numbers. Round them.")
         return counts
 
     def _require_stationary(self) -> None:
-        h = detached(self.curvature)
-        stable = h > 0
-        limit = "h = ρ + λ > 0"
-        if self.theory == "discrete":
-            stable = np.all([c > 0 for c in jury_conditions(*self._characteristic)], axis=0)
-            limit = f"ηh within {recursion(self.rule).stability}"
-        if not np.all(stable):
-            i = int(np.argmin(stable))
-            rate = float(detached(self.hyperparameters.learning_rate))
-            raise UnstableError(
-                f"eigenvalues[{i}] = {detached(self.spectrum.eigenvalues)[i]:g} gives "
-                f"h = {h[i]:g} and ηh = {rate * h[i]:g}; a stationary state needs {limit} "
-                f"(here β = {float(detached(self.hyperparameters.momentum)):g}). Lower the "
-                "learning rate, raise the weight decay, leave the direction out, or use mean(), "
-                "covariance() or displacement(position=...), which need no stationary state."
-            )
+        """The updates themselves must be stable; so must the theory's own process."""
+        stable = np.all([c > 0 for c in jury_conditions(*self._characteristic("discrete"))], axis=0)
+        if self.theory == "continuous":
+            stable &= np.all([c > 0 for c in self._characteristic("continuous")], axis=0)
+        if np.all(stable):
+            return
+        i = int(np.argmin(stable))
+        h = detached(self._curvature)[i]
+        rate = float(detached(self.hyperparameters.learning_rate)) * h
+        momentum = float(detached(self.hyperparameters.momentum))
+        interval = recursion(self.rule).stability
+        assert interval is not None
+        here = {s.beta: momentum, **{x: float(detached(v)) for x, v in self.parameters.items()}}
+        raise UnstableError(
+            f"eigenvalues[{i}] = {detached(self.spectrum.eigenvalues)[i]:g} gives h = {h:g} and "
+            f"ηh = {rate:g}; a stationary state needs ηh in {interval}, which is "
+            f"{interval.subs(here)} at β = {momentum:g}. "
+            + ("Lower the learning rate" if h > 0 else "Raise the weight decay")
+            + ", leave the direction out, or use mean(), covariance() or "
+            "displacement(position=...), which need no stationary state."
+        )
 
     # -- moments ------------------------------------------------------------------------------
 
@@ -248,8 +279,14 @@ class Predictor:
         Raises:
             UnstableError: when a direction has no stationary state, naming it.
         """
+        return self._cast(self._stationary_covariance())
+
+    def _stationary_covariance(self) -> Any:
         self._require_stationary()
         return self._evaluate("stationary_covariance")
+
+    def _cast(self, values: Any) -> Any:
+        return like(values, self._kind)
 
     def mean(self, steps: Any, position: Any, velocity: Any = 0.0) -> Any:
         """Mean of (θ − μ, v) after `steps` updates, shape (steps, modes, 2).
@@ -259,19 +296,22 @@ class Predictor:
             position: start, as an offset from the minimum in the eigenbasis, (modes,) or a number.
             velocity: start velocity likewise; 0 for a fresh optimiser.
         """
-        flow = self._evaluate("propagator", self._steps(steps))
+        return self._cast(self._mean(self._steps(steps), position, velocity))
+
+    def _mean(self, counts: Any, position: Any, velocity: Any) -> Any:
+        flow = self._evaluate("propagator", counts)
         return flow[..., 0] * self._offset("position", position)[..., None] + (
             flow[..., 1] * self._offset("velocity", velocity)[..., None]
         )
 
     def covariance(self, steps: Any) -> Any:
         """Covariance after `steps` updates from a fixed start, shape (steps, modes, 2, 2)."""
-        return self._evaluate("covariance", self._steps(steps))
+        return self._cast(self._evaluate("covariance", self._steps(steps)))
 
     def autocovariance(self, steps: Any) -> Any:
         """E[x_k x_0ᵀ] in the stationary state, shape (steps, modes, 2, 2)."""
         self._require_stationary()
-        return self._evaluate("autocovariance", self._steps(steps))
+        return self._cast(self._evaluate("autocovariance", self._steps(steps)))
 
     # -- displacement -------------------------------------------------------------------------
 
@@ -289,8 +329,8 @@ class Predictor:
                 f"rule = {self.rule.name}, theory = 'continuous': its step is not ηv, so the "
                 "Langevin equation has no one-step displacement. Use theory='discrete'."
             )
-        velocity = self.stationary_covariance()[..., 1, 1]
-        return self.hyperparameters.learning_rate**2 * self.spectrum.total(velocity)
+        velocity = self._stationary_covariance()[..., 1, 1]
+        return self._cast(self.hyperparameters.learning_rate**2 * self.spectrum.total(velocity))
 
     def displacement(self, steps: Any, position: Any = None, velocity: Any = 0.0) -> Any:
         """E|θ_k − θ_0|² summed over modes, of the shape of `steps`.
@@ -300,22 +340,32 @@ class Predictor:
             position: a fixed start, as an offset from the minimum; None for a stationary start.
             velocity: start velocity, with `position`.
         """
-        counts = self._steps(steps)
+        return self._cast(self._displacement(self._steps(steps), position, velocity))
+
+    def _displacement(self, counts: Any, position: Any, velocity: Any = 0.0) -> Any:
         if position is None:
+            if np.any(detached(velocity)):
+                raise ValueError(
+                    f"velocity = {velocity} without a position: a stationary start has no fixed "
+                    "velocity. Give position= as well."
+                )
             self._require_stationary()
             return self.spectrum.total(self._evaluate("displacement", counts))
-        mean = self.mean(counts, position, velocity)[..., 0]
-        variance = self.covariance(counts)[..., 0, 0]
+        mean = self._mean(counts, position, velocity)[..., 0]
+        variance = self._evaluate("covariance", counts)[..., 0, 0]
         start = self._offset("position", position)
         return self.spectrum.total(squared_distance(mean, variance, start))
 
     def exponent(self, steps: Any, position: Any = None) -> Any:
-        """Local slope of log displacement in log steps, over [k−1, k+1]; [1, 2] at k = 1."""
+        """Local slope of log displacement in log steps, over [k−1, k+1]; [1, 2] at k = 1.
+
+        A difference over two updates: at k updates it is exact to about k·10⁻¹⁶.
+        """
         counts = self._steps(steps, minimum=1)
-        return local_exponent(lambda k: self.displacement(k, position), counts)
+        return self._cast(local_exponent(lambda k: self._displacement(k, position), counts))
 
     def _offset(self, name: str, value: Any) -> Any:
-        offset = like(value, self.curvature)
+        offset = like(value, self._double)
         if tuple(offset.shape) not in ((), (len(self.spectrum),)):
             raise ValueError(
                 f"{name} has shape {tuple(offset.shape)}: it must be one number or one per "
@@ -327,12 +377,12 @@ class Predictor:
 
     # -- time scales --------------------------------------------------------------------------
 
-    @cached_property
-    def _characteristic(self) -> tuple[Any, Any]:
+    def _characteristic(self, theory: str | None = None) -> tuple[Any, Any]:
         """Trace and determinant of the generator per mode, as NumPy numbers."""
+        size = len(self.spectrum)
         return (
-            np.broadcast_to(detached(self._evaluate("trace")), len(self.spectrum)),
-            np.broadcast_to(detached(self._evaluate("determinant")), len(self.spectrum)),
+            np.broadcast_to(detached(self._evaluate("trace", theory=theory)), size),
+            np.broadcast_to(detached(self._evaluate("determinant", theory=theory)), size),
         )
 
     @property
@@ -342,20 +392,24 @@ class Predictor:
         Critical means that the two rates agree to rounding; alternating, in discrete time only,
         that a root is negative, so that a mean changes sign at every update.
         """
-        trace, determinant = self._characteristic
+        trace, determinant = self._characteristic()
         discriminant = trace**2 - 4 * determinant
-        rounding = 8 * np.finfo(np.float64).eps * np.maximum(trace**2, abs(4 * determinant))
+        # A momentum is known to one rounding of 1, so 1 − β, and with it the damping, to less.
+        known = np.finfo(np.float64).eps / (1 - float(detached(self.hyperparameters.momentum)))
+        rounding = 8 * known * np.maximum(trace**2, abs(4 * determinant))
         names = np.where(discriminant > 0, "overdamped", "underdamped").astype("U11")
         names[abs(discriminant) <= rounding] = "critical"
         if self.theory == "discrete":
-            fastest = (trace + np.sqrt(np.maximum(discriminant, 0))) / 2
-            names[(discriminant >= -rounding) & (fastest > 1)] = "alternating"
+            # Of the map: a negative root is there if its product is negative, or its sum.
+            product, total = 1 - trace + determinant, 2 - trace
+            negative = (total < 0) | (product < -8 * np.finfo(np.float64).eps * (1 + trace))
+            names[(discriminant >= -rounding) & negative] = "alternating"
         return tuple(map(str, names))
 
     @property
     def relaxation_steps(self) -> Any:
         """Per mode: updates for the slowest root's envelope to fall by 1/e; ∞ if it does not."""
-        trace, determinant = self._characteristic
+        trace, determinant = self._characteristic()
         discriminant = trace**2 - 4 * determinant
         root = np.sqrt(np.maximum(discriminant, 0))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -368,7 +422,7 @@ class Predictor:
                 slow, fast = 2 * determinant / (trace + root), (trace + root) / 2
                 real = np.minimum(_decay(slow), _decay(fast))
                 decay = np.where(discriminant >= 0, real, -np.log1p(determinant - trace) / 2)
-            return like(np.where(decay > 0, 1 / decay, np.inf), self._anchor)
+            return self._cast(np.where(decay > 0, 1 / decay, np.inf))
 
 
 def _decay(rate: Any) -> Any:

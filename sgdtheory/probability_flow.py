@@ -160,6 +160,11 @@ def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:
     [         0, -rho*sigma2],
     [rho*sigma2,           0]])
     """
+    if not isinstance(process, OrnsteinUhlenbeck):
+        raise TypeError(
+            f"process = {process!r}: give an OrnsteinUhlenbeck; the Fokker-Planck equation belongs "
+            "to continuous time."
+        )
     kappa = process.inverse_temperature
     scaled = process.factored(process.stationary_covariance() * kappa)
     if scaled.det().is_zero:

@@ -44,7 +44,7 @@ class Spectrum:
             raise ValueError(
                 f"eigenvalues is no tensor but {', '.join(tensors)} is: pass tensors throughout."
             )
-        eigenvalues = like(self.eigenvalues, self.eigenvalues)
+        eigenvalues = _array("eigenvalues", self.eigenvalues, self.eigenvalues)
         object.__setattr__(self, "eigenvalues", eigenvalues)
         _check_vector("eigenvalues", eigenvalues)
         if self.noise_scale is not None and self.noise_variances is not None:
@@ -55,12 +55,12 @@ class Spectrum:
         if self.noise_variances is None:
             self._check_proportional()
         else:
-            variances = like(self.noise_variances, eigenvalues)
+            variances = _array("noise_variances", self.noise_variances, eigenvalues)
             object.__setattr__(self, "noise_variances", variances)
             _check_vector("noise_variances", variances, len(eigenvalues))
             _check_minimum("noise_variances", variances, 0.0)
         if self.counts is not None:
-            counts = like(self.counts, eigenvalues)
+            counts = _array("counts", self.counts, eigenvalues)
             object.__setattr__(self, "counts", counts)
             _check_vector("counts", counts, len(eigenvalues))
             _check_minimum("counts", counts, 0.0, strict=True)
@@ -69,8 +69,9 @@ class Spectrum:
         scale = 1.0 if self.noise_scale is None else self.noise_scale
         object.__setattr__(self, "noise_scale", scale)
         value = detached(scale)
-        if value.shape != () or not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"noise_scale = {scale}: it must be a finite number ≥ 0.")
+        number = value.shape == () and value.dtype.kind in "fiu"
+        if not (number and np.isfinite(value) and value >= 0):
+            raise ValueError(f"noise_scale = {scale!r}: it must be one finite number ≥ 0.")
         rho = detached(self.eigenvalues)
         if np.any(rho < 0):
             i = int(np.argmin(rho))
@@ -95,6 +96,13 @@ class Spectrum:
         if self.counts is None:
             return per_mode.sum(-1)
         return (per_mode * like(self.counts, per_mode)).sum(-1)
+
+
+def _array(name: str, values: Any, reference: Any) -> Any:
+    try:
+        return like(values, reference)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} = {values!r}: give an array of real numbers.") from None
 
 
 def _check_vector(name: str, values: Any, length: int | None = None) -> None:

@@ -36,8 +36,8 @@ def stable_interval(trace: Expr, determinant: Expr) -> Set:
         determinant: likewise.
 
     Returns:
-        An open interval; a ConditionSet when the order of its bounds depends on parameters other
-        than momenta in [0, 1).
+        An open interval; the conditions themselves, as a ConditionSet, when they leave the order of
+        the bounds open for some parameters (momentum and dampening lie in [0, 1)).
     """
     conditions = jury_conditions(trace, determinant)
     lower: list[Expr] = []

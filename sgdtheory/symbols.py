@@ -7,7 +7,7 @@ downwards, and with a positive symbol SymPy would decide half of a stability con
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar as _ClassVar
 
 from sympy import Function, MatrixSymbol, Symbol
 
@@ -22,6 +22,7 @@ __all__ = [
     "g",
     "gradient",
     "h",
+    "identifier",
     "inverse_temperature",
     "k",
     "lamda",
@@ -51,7 +52,7 @@ class _Letter(Symbol):
     """A symbol whose mathematics prints otherwise than its name says."""
 
     __slots__ = ()
-    _printed: ClassVar = {
+    _printed: _ClassVar = {
         "sigma2": (r"\sigma^{2}", "σ²"),
         "v_next": (r"v_{k+1}", "v_{k+1}"),
         "theta_next": (r"\theta_{k+1}", "θ_{k+1}"),
@@ -153,6 +154,15 @@ def matrix(name: str, rows: int, columns: int | None = None) -> MatrixSymbol:
     (2, 2)
     """
     return MatrixSymbol(name, rows, rows if columns is None else columns)
+
+
+def identifier(name: str) -> Symbol:
+    """A name in a generated source, without assumptions.
+
+    >>> identifier("x0")
+    x0
+    """
+    return Symbol(name)
 
 
 def term(sequence: str, lag: int) -> Symbol:

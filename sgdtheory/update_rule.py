@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sympy import Eq, Expr, Poly, PolynomialError, expand, latex, simplify, sympify
+from sympy import Eq, Expr, Poly, PolynomialError, SympifyError, expand, latex, simplify, sympify
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
@@ -65,18 +65,18 @@ class UpdateRule:
 
     def __post_init__(self) -> None:
         for attribute in ("velocity", "position", "gradient_at"):
-            object.__setattr__(self, attribute, sympify(getattr(self, attribute), strict=True))
+            object.__setattr__(self, attribute, _expression(attribute, getattr(self, attribute)))
         assert self.coefficients
 
     @cached_property
     def coefficients(self) -> Coefficients:
         """The four numbers of the rule, and the look-ahead of its gradient."""
         velocity = _linear("velocity", self.velocity, (s.theta, s.v, s.g))
+        _require("velocity", self.velocity, velocity[s.theta], 0)
         full_position = expand(self.position.subs(s.v_next, self.velocity))
         position = _linear("position", full_position, (s.theta, s.v, s.g))
         look = _linear("gradient_at", self.gradient_at, (s.theta, s.v))
         _require("position", self.position, position[s.theta], 1)
-        _require("velocity", self.velocity, velocity[s.theta], 0)
         _require("gradient_at", self.gradient_at, look[s.theta], 1)
         return Coefficients(position[s.v], position[s.g], velocity[s.v], velocity[s.g], look[s.v])
 
@@ -110,6 +110,16 @@ class UpdateRule:
         return (
             rf"$v_{{k+1}} = {latex(self.velocity)},\quad \theta_{{k+1}} = {latex(self.position)}$"
         )
+
+
+def _expression(argument: str, value: Any) -> Expr:
+    try:
+        return sympify(value, strict=True)
+    except SympifyError:
+        raise ValueError(
+            f"{argument} = {value!r} is not a SymPy expression. Write it in sgdtheory.symbols; "
+            "text is not read as code."
+        ) from None
 
 
 def _linear(argument: str, expression: Expr, variables: tuple[Expr, ...]) -> dict[Expr, Expr]:

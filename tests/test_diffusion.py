@@ -190,9 +190,10 @@ def test_covariance_is_the_integral_over_the_noise_that_is_left(heavy_ball):
             flow = mp.expm(-A * age)
             return flow * noise * flow.T
 
-        integral = mp.matrix(2, 2)
-        for i, j in ((0, 0), (0, 1), (1, 1)):
-            integral[i, j] = integral[j, i] = mp.quad(lambda u: left(u)[i, j], [0, mp.mpf(1) / 2])
+        def entry(i, j):
+            return mp.quad(lambda age: left(age)[i, j], [0, mp.mpf(1) / 2])
+
+        integral = mp.matrix([[entry(i, j) for j in range(2)] for i in range(2)])
         found = mp_matrix(heavy_ball.covariance(time), values)
         assert mp.mnorm(found - integral, 1) <= mp.mpf(10) ** -30 * mp.mnorm(integral, 1)
 
@@ -303,7 +304,7 @@ def test_shapes_that_do_not_fit_are_refused(drift, diffusion):
 
 
 def test_an_asymmetric_diffusion_is_refused():
-    with pytest.raises(ValueError, match="diffusion = .*symmetric"):
+    with pytest.raises(ValueError, match=r"diffusion = .*symmetric"):
         sgd.OrnsteinUhlenbeck(eye(2), Matrix([[1, 2], [3, 1]]))
 
 

@@ -106,15 +106,6 @@ def random_rational(rng):
     return Rational(int(rng.integers(1, 1000)), 1000)
 
 
-def test_stability_for_a_mixing_parameter_above_one():
-    """ν > 1 is a rule like any other: whoever inserts it gets its interval, not another's."""
-    mix, momentum = Rational(3, 2), Rational(9, 10)
-    stable = sgd.recursion(sgd.quasi_hyperbolic()).stability.subs({s.nu: mix, beta: momentum})
-    for y in (Rational(n, 100) for n in range(1, 400, 7)):
-        M, _ = oracles.linear_law(oracles.quasi_hyperbolic, y, eta=1, beta=momentum, nu=mix)
-        assert bool(stable.contains(y)) == (oracles.spectral_radius(M) < 1)
-
-
 def test_a_rule_without_gradient_is_never_stable():
     coasting = sgd.UpdateRule(beta * s.v, s.theta + eta * s.v_next)
     assert sgd.recursion(coasting).stability.is_empty

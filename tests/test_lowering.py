@@ -350,7 +350,7 @@ def test_a_missing_symbol_is_named():
 
 
 def test_a_symbol_of_the_same_name_is_another_symbol():
-    with pytest.raises(ValueError, match="contains eta.*other assumptions"):
+    with pytest.raises(ValueError, match=r"contains eta.*other assumptions"):
         sgd.lower(Symbol("eta") * s.S, (s.eta, s.S))
 
 
@@ -372,14 +372,14 @@ def test_an_argument_that_is_no_symbol_is_refused():
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_wrong_number_of_arrays_is_refused(backend):
     f = sgd.lower(s.eta / s.S, (s.eta, s.S), backend)
-    with pytest.raises(ValueError, match="1 arrays given for 2 arguments.*eta, S"):
+    with pytest.raises(ValueError, match=r"1 arrays given for 2 arguments.*eta, S"):
         f(1.0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("steps", [-1.0, 1.5])
 def test_update_counts_are_whole_numbers(backend, steps):
-    with pytest.raises(ValueError, match="k.*whole numbers"):
+    with pytest.raises(ValueError, match=r"k.*whole numbers"):
         call(lowered("discrete", "displacement", backend), steps, 1, 1, 0.1, 0.5, 1)
 
 

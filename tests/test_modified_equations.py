@@ -166,13 +166,13 @@ def test_another_order_is_refused(order):
 
 def test_a_rule_without_gradient_is_refused():
     rule = sgd.UpdateRule(beta * s.v, s.theta + eta * s.v_next, name="coasting")
-    with pytest.raises(ValueError, match="coasting.*no restoring force"):
+    with pytest.raises(ValueError, match=r"coasting.*no restoring force"):
         sgd.modified_equation(rule)
 
 
 def test_a_rule_that_climbs_is_refused():
     rule = sgd.UpdateRule(beta * s.v + s.g, s.theta + eta * s.v_next)
-    with pytest.raises(ValueError, match="mass = .*negative"):
+    with pytest.raises(ValueError, match=r"mass = .*negative"):
         sgd.modified_equation(rule)
 
 

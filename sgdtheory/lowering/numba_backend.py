@@ -30,6 +30,9 @@ _short_flow = jit(propagation.short_flow)
 _short_moments = jit(propagation.short_moments)
 _unit_flow = jit(propagation.unit_flow)
 _unit_moments = jit(propagation.unit_moments)
+_mirror = jit(propagation.mirror)
+_mirror_flow = jit(propagation.mirror_flow)
+_mirror_moments = jit(propagation.mirror_moments)
 _LARGEST = propagation.LARGEST_SHORT_TIME
 
 
@@ -72,6 +75,9 @@ def _continuous_mode(time: float, trace: float, determinant: float) -> Any:
 @jit
 def _discrete_flow(steps: float, trace: float, determinant: float) -> Any:
     remaining = _checked_steps(steps)
+    sign, own_trace = 1.0 - 2.0 * (remaining % 2), trace
+    if own_trace > 2:
+        trace, determinant = _mirror(trace, determinant)
     power = _unit_flow(trace, determinant)
     flow = (1.0, 0.0, 0.0, 1.0)
     while remaining > 0:
@@ -79,12 +85,15 @@ def _discrete_flow(steps: float, trace: float, determinant: float) -> Any:
             flow = _compose_flows(flow, power, determinant, _choose)
         remaining >>= 1
         power = _compose_flows(power, power, determinant, _choose)
-    return flow
+    return _mirror_flow(flow, own_trace, sign) if own_trace > 2 else flow
 
 
 @jit
 def _discrete_mode(steps: float, trace: float, determinant: float) -> Any:
     remaining = _checked_steps(steps)
+    sign, own_trace = 1.0 - 2.0 * (remaining % 2), trace
+    if own_trace > 2:
+        trace, determinant = _mirror(trace, determinant)
     power, power_moments = _unit_flow(trace, determinant), _unit_moments(trace, determinant)
     flow, moments = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 0.0)
     while remaining > 0:
@@ -94,6 +103,8 @@ def _discrete_mode(steps: float, trace: float, determinant: float) -> Any:
         remaining >>= 1
         power_moments = _compose_moments(power_moments, power, power_moments, determinant)
         power = _compose_flows(power, power, determinant, _choose)
+    if own_trace > 2:
+        flow, moments = _mirror_flow(flow, own_trace, sign), _mirror_moments(moments)
     return flow + moments
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from math import ceil, log2, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from sgdtheory.lowering.propagation import (
     Flow,
     compose_flows,
     compose_moments,
+    mirror,
+    mirror_flow,
+    mirror_moments,
     short_flow,
     short_moments,
     unit_flow,
@@ -27,37 +30,44 @@ __all__ = ["compile_source", "doublings"]
 Array = NDArray[np.float64]
 
 
-def doublings(time: Any, trace: Any, determinant: Any) -> int:
-    """How often the longest time is halved until every mode's series converges."""
-    fastest = max(
-        float(np.max(np.abs(trace * time), initial=0.0)),
-        float(np.sqrt(np.max(np.abs(determinant) * time * time, initial=0.0))),
-    )
-    if not np.isfinite(fastest):
+def doublings(time: Any, trace: Any, determinant: Any) -> NDArray[np.int64]:
+    """How often each time must be halved for its mode's series to converge.
+
+    Each element has its own number: halving further than needed would cost it accuracy.
+    """
+    fastest = np.maximum(np.abs(trace) * time, np.sqrt(np.abs(determinant)) * time)
+    if not np.all(np.isfinite(fastest)):
         raise ValueError(
-            f"(trace, determinant, time) give a rate of {fastest}: pass finite numbers."
+            f"(trace, determinant, time) give a rate of {np.max(fastest)}: pass finite numbers."
         )
-    return max(0, ceil(log2(fastest / LARGEST_SHORT_TIME))) if fastest > 0 else 0
+    halvings = np.ceil(np.log2(np.maximum(fastest / LARGEST_SHORT_TIME, 1.0)))
+    counts: NDArray[np.int64] = halvings.astype(np.int64)
+    return counts
 
 
 def continuous_flow(time: Array, trace: Array, determinant: Array) -> Flow:
     """Flow after a time; broadcasts."""
-    count = doublings(time, trace, determinant)
-    flow = short_flow(time / 2.0**count, trace, determinant)
-    for _ in range(count):
-        flow = compose_flows(flow, flow, determinant, np.where)
-    return flow
+    relaxation, step, impulse, velocity, *_ = continuous_mode(
+        time, trace, determinant, gather=False
+    )
+    return relaxation, step, impulse, velocity
 
 
-def continuous_mode(time: Array, trace: Array, determinant: Array) -> tuple[Array, ...]:
-    """Flow and moments after a time; broadcasts."""
+def continuous_mode(
+    time: Array, trace: Array, determinant: Array, *, gather: bool = True
+) -> tuple[Array, ...]:
+    """Flow and moments after a time, by doubling a short one; broadcasts."""
     count = doublings(time, trace, determinant)
     short = time / 2.0**count
-    flow = short_flow(short, trace, determinant)
-    moments = short_moments(short, trace, determinant, flow)
-    for _ in range(count):
-        moments = compose_moments(moments, flow, moments, determinant)
-        flow = compose_flows(flow, flow, determinant, np.where)
+    flow: Any = short_flow(short, trace, determinant)
+    moments: Any = short_moments(short, trace, determinant, flow) if gather else ()
+    for done in range(int(np.max(count, initial=0))):
+        more = done < count
+        if gather:
+            longer = compose_moments(moments, flow, moments, determinant)
+            moments = tuple(np.where(more, *pair) for pair in zip(longer, moments, strict=True))
+        doubled = compose_flows(flow, flow, determinant, np.where)
+        flow = tuple(np.where(more, *pair) for pair in zip(doubled, flow, strict=True))
     return (*flow, *moments)
 
 
@@ -74,6 +84,12 @@ def discrete_mode(
     steps = np.asarray(steps)
     if np.any(steps != np.floor(steps)) or np.any(steps < 0):
         raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
+    alternating, sign = trace > 2, 1.0 - 2.0 * (steps % 2)
+    own_trace = trace
+    trace, determinant = (
+        np.where(alternating, *pair)
+        for pair in zip(mirror(trace, determinant), (trace, determinant), strict=True)
+    )
     remaining = steps.astype(np.int64)
     power, power_moments = unit_flow(trace, determinant), unit_moments(trace, determinant)
     zero = np.zeros(np.broadcast_shapes(steps.shape, np.shape(power[0])))
@@ -90,7 +106,9 @@ def discrete_mode(
         if gather:
             power_moments = compose_moments(power_moments, power, power_moments, determinant)
         power = compose_flows(power, power, determinant, np.where)
-    return (*flow, *moments)
+    mirrored = (*mirror_flow(flow, own_trace, sign), *mirror_moments(moments))
+    pairs = zip(mirrored, (*flow, *moments), strict=True)
+    return tuple(np.where(alternating, *pair) for pair in pairs)
 
 
 NAMESPACE: dict[str, Any] = {

@@ -18,6 +18,7 @@ from sympy.matrices import MatrixBase
 from sympy.printing.pycode import PythonCodePrinter
 
 from sgdtheory.special_functions import CONTINUOUS, DISCRETE, ModeFunction
+from sgdtheory.symbols import identifier
 
 __all__ = ["ELEMENTARY", "Source", "define", "generate"]
 
@@ -98,7 +99,7 @@ def generate(expression: Expr | MatrixBase, arguments: Sequence[Symbol]) -> Sour
     entries = list(expression) if matrix else [expression]
     _check(entries, arguments)
     names = dict(zip(arguments, _identifiers(arguments), strict=True))
-    renamed = {argument: Symbol(name) for argument, name in names.items()}
+    renamed = {argument: identifier(name) for argument, name in names.items()}
     folded = [_fold_constants(entry).xreplace(renamed) for entry in entries]
     modes = _Modes.of(folded)
     points = [argument for point in modes.points for argument in point[1]]
@@ -132,7 +133,9 @@ class _Modes:
             {f for entry in entries for f in entry.atoms(ModeFunction)}, key=lambda f: str(f)
         )
         points = tuple(dict.fromkeys((_CLOCKS[f.func], f.args) for f in found))
-        values = {f: Symbol(f"_m{points.index((_CLOCKS[f.func], f.args))}_{f.kind}") for f in found}
+        values = {
+            f: identifier(f"_m{points.index((_CLOCKS[f.func], f.args))}_{f.kind}") for f in found
+        }
         return cls(points, values)
 
     def lines(self, printed_points: Sequence[str]) -> list[str]:
@@ -218,7 +221,7 @@ def _is_constant(node: Any) -> bool:
 
 
 def _check_nodes(node: Any) -> None:
-    """Sums, products, powers, symbols, real numbers and the functions of the table; else refuse."""
+    """Refuse all but sums, products, powers, symbols, real numbers and the table's functions."""
     if _is_constant(node) and node.is_real and node.is_finite:
         return
     nested = isinstance(node, ModeFunction) and any(a.has(ModeFunction) for a in node.args)

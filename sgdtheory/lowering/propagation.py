@@ -18,6 +18,9 @@ __all__ = [
     "LARGEST_SHORT_TIME",
     "compose_flows",
     "compose_moments",
+    "mirror",
+    "mirror_flow",
+    "mirror_moments",
     "short_flow",
     "short_moments",
     "unit_flow",
@@ -118,3 +121,26 @@ def unit_moments(trace: Any, determinant: Any) -> Moments:
     """Discrete clock, second moments gathered in one update."""
     zero = 0.0 * (trace + determinant)
     return zero, zero, 1.0 + zero
+
+
+def mirror(trace: Any, determinant: Any) -> tuple[Any, Any]:
+    """Trace and determinant of the generator of the map −M.
+
+    A mode whose mean changes sign at every update is the mirror image of one that does not, where
+    the composition loses nothing.
+    """
+    return 4.0 - trace, 4.0 - 2.0 * trace + determinant
+
+
+def mirror_flow(flow: Flow, trace: Any, sign: Any) -> Flow:
+    """Flow of the map M from that of −M; `sign` is (−1)^k, `trace` that of M's generator."""
+    _, p, s, w = flow
+    # After an even number of updates p is small, and this a sum of positive terms.
+    step = 1.0 - sign + sign * (p + 2.0 * s)
+    return sign * (w + (2.0 - trace) * s), step, -sign * s, sign * (2.0 * s + w)
+
+
+def mirror_moments(moments: Moments) -> Moments:
+    """Second moments of the impulse response of M from those of −M."""
+    xx, xw, ww = moments
+    return xx, -2.0 * xx - xw, 4.0 * xx + 4.0 * xw + ww

@@ -13,6 +13,9 @@ from sgdtheory.lowering.printer import ELEMENTARY, Source, define
 from sgdtheory.lowering.propagation import (
     compose_flows,
     compose_moments,
+    mirror,
+    mirror_flow,
+    mirror_moments,
     short_flow,
     short_moments,
     unit_flow,
@@ -34,14 +37,17 @@ def continuous_mode(
 ) -> Tensors:
     time, trace, determinant = _as_tensors((time, trace, determinant))
     plain = [x.detach().double().cpu().numpy() for x in (time, trace, determinant)]
-    count = doublings(*plain)
+    count = torch.as_tensor(doublings(*plain), device=time.device)
     short = time / 2.0**count
-    flow = short_flow(short, trace, determinant)
-    moments = short_moments(short, trace, determinant, flow)
-    for _ in range(count):
+    flow: Any = short_flow(short, trace, determinant)
+    moments: Any = short_moments(short, trace, determinant, flow) if gather else ()
+    for done in range(int(count.max()) if count.numel() else 0):
+        more = done < count
         if gather:
-            moments = compose_moments(moments, flow, moments, determinant)
-        flow = compose_flows(flow, flow, determinant, torch.where)
+            longer = compose_moments(moments, flow, moments, determinant)
+            moments = tuple(torch.where(more, *pair) for pair in zip(longer, moments, strict=True))
+        doubled = compose_flows(flow, flow, determinant, torch.where)
+        flow = tuple(torch.where(more, *pair) for pair in zip(doubled, flow, strict=True))
     return (*flow, *moments)
 
 
@@ -55,6 +61,12 @@ def discrete_mode(
     steps, trace, determinant = _as_tensors((steps, trace, determinant))
     if bool((steps < 0).any()) or bool((steps != steps.floor()).any()):
         raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
+    alternating, sign = trace > 2, 1.0 - 2.0 * (steps % 2)
+    own_trace = trace
+    trace, determinant = (
+        torch.where(alternating, *pair)
+        for pair in zip(mirror(trace, determinant), (trace, determinant), strict=True)
+    )
     remaining = steps.detach().to(torch.int64)
     power, power_moments = unit_flow(trace, determinant), unit_moments(trace, determinant)
     zero = torch.zeros_like(remaining + power[0])
@@ -71,7 +83,9 @@ def discrete_mode(
         if gather:
             power_moments = compose_moments(power_moments, power, power_moments, determinant)
         power = compose_flows(power, power, determinant, torch.where)
-    return (*flow, *moments)
+    mirrored = (*mirror_flow(flow, own_trace, sign), *mirror_moments(moments))
+    pairs = zip(mirrored, (*flow, *moments), strict=True)
+    return tuple(torch.where(alternating, *pair) for pair in pairs)
 
 
 NAMESPACE: dict[str, Any] = {
@@ -91,7 +105,7 @@ def _as_tensors(arguments: tuple[Any, ...]) -> list[torch.Tensor]:
     dtype = reduce(torch.promote_types, floating) if floating else torch.float64
     device = next((tensor.device for tensor in given if tensor.dim()), None)
     device = device or (given[0].device if given else torch.device("cpu"))
-    return [torch.as_tensor(argument, device=device).to(dtype) for argument in arguments]
+    return [torch.as_tensor(argument, dtype=dtype, device=device) for argument in arguments]
 
 
 def compile_source(source: Source) -> Callable[..., torch.Tensor]:
