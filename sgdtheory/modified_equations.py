@@ -107,7 +107,7 @@ def _narrated(
     return (
         rule.derivation.then(
             "Eliminate the velocity",
-            "In the algebra of the shift z f_k = f_{k+1} the velocity is a fraction; its "
+            "In the algebra of the shift by one update the velocity is a fraction; its "
             "denominator is multiplied away, which leaves a recurrence in θ alone.",
             Eq(_lagged(inertia, "theta"), _lagged(drive, "g"), evaluate=False),
         )

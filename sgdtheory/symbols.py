@@ -131,6 +131,9 @@ gradient = Function("g", real=True)
 """The gradient that the optimiser sees, as a function of position."""
 L = Function("L", real=True)
 """The loss as a function of position, weight decay included."""
+for _function in (trajectory, gradient, L):
+    # pydoc, and with it help(), asks every class for the module that it comes from.
+    _function.__module__ = __name__
 
 
 def coordinates(dimension: int, *, start: bool = False) -> tuple[Symbol, ...]:

@@ -96,14 +96,22 @@ def relaxation(case: Case, transient: Segment) -> Relaxation:
 
 
 def displacement_curve(case: Case, measured: ReplicaAverages) -> Curve:
-    """Displacement and local exponent up to times beyond the longest lag."""
+    """Displacement up to times beyond the longest lag, and exponents between the lags."""
     steps = np.unique(np.geomspace(1, 4 * max(measured.lags), 120).astype(int))
+    lags = np.asarray(measured.lags)
     estimate = replica_mean(measured.displacement)
+
+    def between_lags(displacement: Array) -> Array:
+        return np.diff(np.log(displacement)) / np.diff(np.log(lags))
+
     return Curve(
         steps,
         case.predict(lambda model: model.displacement(steps)),
-        case.predict(lambda model: model.exponent(steps)),
-        np.asarray(measured.lags),
+        {
+            **case.predict(lambda model: between_lags(model.displacement(lags))),
+            "measured": between_lags(estimate.value),
+        },
+        lags,
         estimate.value,
         estimate.standard_error,
     )
@@ -142,6 +150,8 @@ def panel(case: Case, setting: str, measured: dict[float, Estimate]) -> Panel:
     points = np.array(sorted(measured))
     spaced = np.linspace if setting == "momentum" else np.geomspace
     grid = spaced(points[0], points[-1], 40)
+    if setting == "batch_size":
+        grid = np.unique(np.rint(grid))
     cases = [prepare(case.problem, case.settings.varied(setting, float(x))) for x in grid]
     return Panel(
         setting,

@@ -27,13 +27,15 @@ __all__ = ["lines", "write"]
 _ORDER = ("discrete", "continuous")
 _CAPTIONS = {
     "relaxation": "From the origin of the weights: the mean of the replicas spirals into the "
-    "minimum as both theories say; one replica shows the noise.",
+    "minimum as the discrete theory says; the continuous one turns too slowly. One replica shows "
+    "the noise.",
     "portrait": "The modified loss and the stationary probability current derived from the "
     "Fokker-Planck equation, and where the replicas are. Their cloud leans to the right: positions "
     "and velocities of a finite step are correlated, which the continuous theory cannot know.",
     "variances": "Stationary variance along every eigen-direction. With noise proportional to the "
     "Hessian and no weight decay the position's would be the same everywhere.",
-    "displacement": "How far the weights move, and the local exponent of that growth.",
+    "displacement": "How far the weights move, and the exponent of that growth from each power of "
+    "2 to the next.",
     "panels": "The displacement of one update while one setting varies.",
 }
 
@@ -44,13 +46,17 @@ def lines(experiments: Sequence[Experiment]) -> list[str]:
     return [_noise_line(experiment) for experiment in experiments] + [
         f"{verdict.subject:9s} {verdict.observable:25s} {verdict.rows:3d} rows   "
         + "   ".join(
-            f"{theory}: max|z| {verdict.worst_z[theory]:4.1f} "
-            f"({'holds' if verdict.holds(theory) else 'parts'}, "
-            f"{100 * verdict.deviation[theory]:+.3g} % there)"
+            f"{theory} {_word(verdict, theory)}, max|z| {verdict.worst_z[theory]:4.1f}"
             for theory in _ORDER
         )
         for verdict in verdicts(rows)
     ]
+
+
+def _word(verdict: Verdict, theory: str) -> str:
+    if verdict.holds(theory):
+        return "holds"
+    return f"parts by {100 * verdict.deviation[theory]:+.2g} %"
 
 
 def _noise_line(experiment: Experiment) -> str:
@@ -108,14 +114,12 @@ def _write_verdicts(found: Sequence[Verdict], folder: Path) -> None:
         writer = csv.writer(file)
         header = ["data", "observable", "rows"]
         for theory in _ORDER:
-            header += [theory, "max |z|", "deviation there"]
+            header += [f"{theory} theory", "max |z|"]
         writer.writerow(header)
         for verdict in found:
             cells: list[object] = [verdict.subject, verdict.observable, verdict.rows]
             for theory in _ORDER:
-                cells.append("holds" if verdict.holds(theory) else "parts")
-                cells.append(f"{verdict.worst_z[theory]:.1f}")
-                cells.append(f"{100 * verdict.deviation[theory]:+.2g} %")
+                cells += [_word(verdict, theory), f"{verdict.worst_z[theory]:.1f}"]
             writer.writerow(cells)
 
 
@@ -189,5 +193,6 @@ def _page(
         false_alarm_rate=FALSE_ALARM_RATE,
         derivations=_derivations(),
         captions=_CAPTIONS,
+        word=_word,
         images=images,
     )
