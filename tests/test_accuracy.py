@@ -98,7 +98,9 @@ def critical(theory, seed):
 
 
 def points(rule, theory):
-    found = [*scattered(rule, 150, seed=21), *steep(rule, 60, seed=23), *early_and_flat()]
+    found = [*scattered(rule, 150, seed=21), *early_and_flat()]
+    if theory == "discrete":
+        found += steep(rule, 60, seed=23)
     if rule == "heavy_ball":
         found += critical(theory, seed=22)
     if theory == "continuous":

@@ -254,9 +254,10 @@ def test_the_transient_density_tends_to_the_stationary_one():
     flow = textbook()
     late, ever = (
         number(density, flow, (Rational(1, 2), Rational(1, 3)), start=(3, -2))
-        for density in (flow.density_at(60), flow.density)
+        for density in (flow.density_at(30), flow.density)
     )
-    assert abs(late / ever - 1) < 1e-20
+    # The slowest rate is 1, and e⁻³⁰ = 1e-13 of a start some standard deviations away is left.
+    assert abs(late / ever - 1) < 1e-12
 
 
 # -- entropy production -------------------------------------------------------------------------
