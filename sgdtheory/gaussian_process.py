@@ -140,6 +140,11 @@ class GaussianProcess(ABC):
 
     def _refuse_growth(self) -> None:
         """The equations have solutions beyond stability too, but those are no covariances."""
+        if self.curvature.is_nonpositive:
+            raise UnstableError(
+                f"curvature = {self.curvature}: a stationary state needs one above 0. Means and "
+                "covariances from a fixed start exist without it."
+            )
         if self.generator.free_symbols:
             return
         rates = np.linalg.eigvals(np.array(self.generator, dtype=np.complex128))

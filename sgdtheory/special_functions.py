@@ -48,8 +48,10 @@ KINDS = (
     "velocity_gramian",
 )
 
-# Exact polynomials in (a, b) are written out up to this many updates; beyond it they only grow.
-_LONGEST_POLYNOMIAL = 64
+# Polynomials in (a, b), and fractions where these are numbers, are written out up to this many
+# updates; beyond it they only grow.
+_LONGEST_POLYNOMIAL = 8
+_LONGEST_FRACTION = 64
 
 
 class ModeFunction(Function):
@@ -114,9 +116,15 @@ class _ContinuousFunction(ModeFunction):
 class _DiscreteFunction(ModeFunction):
     @classmethod
     def eval(cls, k: Expr, trace: Expr, determinant: Expr) -> Expr | None:
+        if k.is_integer is False or k.is_negative:
+            raise ValueError(f"k = {k}: a number of updates is whole and ≥ 0.")
         if k.is_zero:
             return Integer(cls.at_zero)
-        if isinstance(k, Integer) and 0 < k <= _LONGEST_POLYNOMIAL:
+        if not isinstance(k, Integer):
+            return None
+        if trace.is_Rational and determinant.is_Rational and k <= _LONGEST_FRACTION:
+            return _after(cls.kind, int(k), trace, determinant)
+        if k <= _LONGEST_POLYNOMIAL:
             return cast(Expr, _polynomial(cls.kind, int(k))(trace, determinant))
         return None
 
@@ -126,14 +134,19 @@ class _DiscreteFunction(ModeFunction):
 
 @cache
 def _polynomial(kind: str, k: int) -> Any:
-    """The function after k updates, by iterating the law of the module's docstring."""
+    """The function after k updates, as a polynomial in the trace and the determinant."""
     a, b = coordinates(2)
+    return Lambda((a, b), expand(_after(kind, k, a, b)))
+
+
+def _after(kind: str, k: int, a: Expr, b: Expr) -> Expr:
+    """The function after k updates, by iterating the law of the module's docstring."""
     position, velocity = Integer(0), Integer(1)
     relaxation, relaxation_velocity = Integer(1), Integer(0)
     position_gramian = velocity_gramian = Integer(0)
     for _ in range(k):
-        position_gramian = expand(position_gramian + position**2)
-        velocity_gramian = expand(velocity_gramian + velocity**2)
+        position_gramian += position**2
+        velocity_gramian += velocity**2
         position, velocity = (
             expand(position + velocity),
             expand(-b * position + (1 - a) * velocity),
@@ -142,7 +155,7 @@ def _polynomial(kind: str, k: int) -> Any:
             expand(relaxation + relaxation_velocity),
             expand(-b * relaxation + (1 - a) * relaxation_velocity),
         )
-    values = {
+    values: dict[str, Expr] = {
         "relaxation": relaxation,
         "step_response": 1 - relaxation,
         "impulse_response": position,
@@ -150,7 +163,7 @@ def _polynomial(kind: str, k: int) -> Any:
         "position_gramian": position_gramian,
         "velocity_gramian": velocity_gramian,
     }
-    return Lambda((a, b), values[kind])
+    return values[kind]
 
 
 def _evaluate(function: ModeFunction, prec: int, propagate: Any) -> Expr | None:
