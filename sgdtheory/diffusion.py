@@ -55,7 +55,8 @@ class OrnsteinUhlenbeck(GaussianProcess):
                 f"diffusion = {self.diffusion}: a covariance per time must be symmetric. "
                 "Pass (D + Dᵀ)/2 if that is what you mean."
             )
-        object.__setattr__(self, "inverse_temperature", sympify(self.inverse_temperature))
+        kappa = sympify(self.inverse_temperature, strict=True)
+        object.__setattr__(self, "inverse_temperature", kappa)
         super().__post_init__()
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from sympy import Eq, Expr, ImmutableMatrix, Matrix, Set, collect, expand, eye, latex, sqrt, sympify
+from sympy import Eq, Expr, ImmutableMatrix, Matrix, Set, collect, expand, eye, latex, sqrt
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
@@ -120,7 +120,7 @@ def recursion(
     return LinearRecursion(
         one_map,
         kick,
-        sympify(direction.noise_variance) / s.S,
+        direction.noise_variance / s.S,
         stability,
         derivation=steps,
         coordinates=(s.theta, s.v),

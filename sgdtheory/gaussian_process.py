@@ -177,7 +177,7 @@ class GaussianProcess(ABC):
         In two dimensions it is q − s G = ṡ + s adj G (Cayley-Hamilton); the diagonal uses the one
         and the other, so that neither a late position nor a late velocity comes from cancellation.
         """
-        time = sympify(time)
+        time = sympify(time, strict=True)
         if self.dimension != 2:
             return self._matrix_power(time)
         f, G = self._functions(time), self.generator
@@ -200,7 +200,7 @@ class GaussianProcess(ABC):
         three integrals are two Gramians and ∫ s ṡ, which telescopes: every term is a square's
         share, so nothing cancels at early times or along flat directions.
         """
-        time = sympify(time)
+        time = sympify(time, strict=True)
         if self.dimension != 2:
             B, flow = self.stationary_covariance(), self.propagator(time)
             return ImmutableMatrix(B - flow * B * flow.T)
@@ -216,7 +216,7 @@ class GaussianProcess(ABC):
 
     def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
         """E[x(t) x(0)ᵀ] in the stationary state."""
-        time = sympify(time)
+        time = sympify(time, strict=True)
         B = self.stationary_covariance()
         if self.dimension != 2:
             return ImmutableMatrix(self.propagator(time) * B)
@@ -231,7 +231,7 @@ class GaussianProcess(ABC):
 
         2 (B − F B)_{11} with F = q − s G is 2 (p B + s G B)_{11}: a sum of positive terms.
         """
-        time = sympify(time)
+        time = sympify(time, strict=True)
         B = self.stationary_covariance()
         if self.dimension != 2:
             return cast(Expr, 2 * (B - self.propagator(time) * B)[0, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from math import prod
 from typing import Any
@@ -10,20 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sgdtheory.lowering.batches import continuous_batch, discrete_batch
 from sgdtheory.lowering.printer import ELEMENTARY, Source, define
-from sgdtheory.lowering.propagation import (
-    LARGEST_SHORT_TIME,
-    Flow,
-    compose_flows,
-    compose_moments,
-    mirror,
-    mirror_flow,
-    mirror_moments,
-    short_flow,
-    short_moments,
-    unit_flow,
-    unit_moments,
-)
+from sgdtheory.lowering.propagation import LARGEST_SHORT_TIME
 
 __all__ = ["compile_source", "doublings"]
 
@@ -41,83 +31,28 @@ def doublings(time: Any, trace: Any, determinant: Any) -> NDArray[np.int64]:
             f"(trace, determinant, time) give a rate of {np.max(fastest)}: pass finite numbers."
         )
     halvings = np.ceil(np.log2(np.maximum(fastest / LARGEST_SHORT_TIME, 1.0)))
-    counts: NDArray[np.int64] = halvings.astype(np.int64)
-    return counts
+    return np.asarray(halvings, dtype=np.int64)
 
 
-def continuous_flow(time: Array, trace: Array, determinant: Array) -> Flow:
-    """Flow after a time; broadcasts."""
-    relaxation, step, impulse, velocity, *_ = continuous_mode(
-        time, trace, determinant, gather=False
-    )
-    return relaxation, step, impulse, velocity
+def _continuous(time: Any, trace: Any, determinant: Any, *, gather: bool) -> tuple[Any, ...]:
+    halvings = doublings(time, trace, determinant)
+    return continuous_batch(time, trace, determinant, halvings, np.where, gather=gather)
 
 
-def continuous_mode(
-    time: Array, trace: Array, determinant: Array, *, gather: bool = True
-) -> tuple[Array, ...]:
-    """Flow and moments after a time, by doubling a short one; broadcasts."""
-    count = doublings(time, trace, determinant)
-    short = time / 2.0**count
-    flow: Any = short_flow(short, trace, determinant)
-    moments: Any = short_moments(short, trace, determinant, flow) if gather else ()
-    for done in range(int(np.max(count, initial=0))):
-        more = done < count
-        if gather:
-            longer = compose_moments(moments, flow, moments, determinant)
-            moments = tuple(np.where(more, *pair) for pair in zip(longer, moments, strict=True))
-        doubled = compose_flows(flow, flow, determinant, np.where)
-        flow = tuple(np.where(more, *pair) for pair in zip(doubled, flow, strict=True))
-    return (*flow, *moments)
-
-
-def discrete_flow(steps: Array, trace: Array, determinant: Array) -> Flow:
-    """Flow after a number of updates; broadcasts."""
-    relaxation, step, impulse, velocity, *_ = discrete_mode(steps, trace, determinant, gather=False)
-    return relaxation, step, impulse, velocity
-
-
-def discrete_mode(
-    steps: Array, trace: Array, determinant: Array, *, gather: bool = True
-) -> tuple[Array, ...]:
-    """Flow and moments after a number of updates, by binary powers; broadcasts."""
-    steps = np.asarray(steps)
-    if np.any(steps != np.floor(steps)) or np.any(steps < 0):
+def _discrete(steps: Any, trace: Any, determinant: Any, *, gather: bool) -> tuple[Any, ...]:
+    if np.any(steps != np.floor(steps)) or np.any(np.less(steps, 0)):
         raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
-    alternating, sign = trace > 2, 1.0 - 2.0 * (steps % 2)
-    own_trace = trace
-    trace, determinant = (
-        np.where(alternating, *pair)
-        for pair in zip(mirror(trace, determinant), (trace, determinant), strict=True)
-    )
-    remaining = steps.astype(np.int64)
-    power, power_moments = unit_flow(trace, determinant), unit_moments(trace, determinant)
-    zero = np.zeros(np.broadcast_shapes(steps.shape, np.shape(power[0])))
-    flow: Any = (zero + 1.0, zero, zero, zero + 1.0)
-    moments: Any = (zero, zero, zero)
-    while np.any(remaining):
-        odd = (remaining & 1).astype(bool)
-        if gather:
-            more = compose_moments(moments, power, power_moments, determinant)
-            moments = tuple(np.where(odd, *pair) for pair in zip(more, moments, strict=True))
-        further = compose_flows(flow, power, determinant, np.where)
-        flow = tuple(np.where(odd, *pair) for pair in zip(further, flow, strict=True))
-        remaining = remaining >> 1
-        if gather:
-            power_moments = compose_moments(power_moments, power, power_moments, determinant)
-        power = compose_flows(power, power, determinant, np.where)
-    mirrored = (*mirror_flow(flow, own_trace, sign), *mirror_moments(moments))
-    pairs = zip(mirrored, (*flow, *moments), strict=True)
-    return tuple(np.where(alternating, *pair) for pair in pairs)
+    whole = np.asarray(steps, dtype=np.int64)
+    return discrete_batch(whole, np.asarray(trace), determinant, np.where, gather=gather)
 
 
 NAMESPACE: dict[str, Any] = {
     **{name: getattr(np, {"atan": "arctan"}.get(name, name)) for name in ELEMENTARY.values()},
     "sqrt": np.sqrt,
-    "continuous_flow": continuous_flow,
-    "continuous_mode": continuous_mode,
-    "discrete_flow": discrete_flow,
-    "discrete_mode": discrete_mode,
+    "continuous_flow": partial(_continuous, gather=False),
+    "continuous_mode": partial(_continuous, gather=True),
+    "discrete_flow": partial(_discrete, gather=False),
+    "discrete_mode": partial(_discrete, gather=True),
 }
 
 # Elements computed together: their intermediate arrays stay in a core's cache.
