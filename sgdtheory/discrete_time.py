@@ -61,6 +61,10 @@ class LinearRecursion(GaussianProcess):
     def _matrix_power(self, time: Expr) -> ImmutableMatrix:
         return ImmutableMatrix(self.map**time)
 
+    def _gathered(self, time: Expr) -> ImmutableMatrix:
+        B, flow = self.stationary_covariance(), self.propagator(time)
+        return ImmutableMatrix(B - flow * B * flow.T)
+
     def _repr_latex_(self) -> str:
         return rf"$x_{{k+1}} = {latex(self.map)}\,x_k + {latex(self.kick)}\,\varepsilon_k$"
 

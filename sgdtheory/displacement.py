@@ -12,9 +12,9 @@ from sgdtheory.arrays import like, logarithm
 __all__ = ["local_exponent", "squared_distance"]
 
 
-def squared_distance(mean: Any, variance: Any, start: Any) -> Any:
+def squared_distance(drift: Any, variance: Any) -> Any:
     """E|θ_k − θ_0|² per mode from a fixed start: drift squared and variance."""
-    return (mean - start) ** 2 + variance
+    return drift**2 + variance
 
 
 def local_exponent(displacement: Callable[[Any], Any], steps: Any) -> Any:

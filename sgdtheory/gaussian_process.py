@@ -82,6 +82,10 @@ class GaussianProcess(ABC):
     def _matrix_power(self, time: Expr) -> ImmutableMatrix:
         """The propagator of a process whose dimension is not 2."""
 
+    @abstractmethod
+    def _gathered(self, time: Expr) -> ImmutableMatrix:
+        """The covariance from a fixed start of a process whose dimension is not 2."""
+
     @property
     def dimension(self) -> int:
         """Number of coordinates."""
@@ -193,6 +197,19 @@ class GaussianProcess(ABC):
         """Mean at `time` of a process that starts at the offsets `start` (symbols θ_0, v_0)."""
         return ImmutableMatrix(self.propagator(time) * Matrix(self.start))
 
+    def departure(self, time: Expr | float) -> ImmutableMatrix:
+        """Coefficients of the start in the mean change of the first coordinate, 1×d.
+
+        The first row of e^{−Gt} − 1, from the step response where that is −(p + s G₁₁): a flat
+        direction that has hardly moved is not lost beside where it is.
+        """
+        time = sympify(time, strict=True)
+        if self.dimension != 2:
+            return ImmutableMatrix((self.propagator(time) - eye(self.dimension)).row(0))
+        f, G = self._functions(time), self.generator
+        kept = f.step_response + f.impulse_response * G[0, 0]
+        return ImmutableMatrix([[-kept, -f.impulse_response * G[0, 1]]])
+
     def covariance(self, time: Expr | float) -> ImmutableMatrix:
         r"""Covariance at `time` of a process that starts at a fixed point.
 
@@ -202,8 +219,7 @@ class GaussianProcess(ABC):
         """
         time = sympify(time, strict=True)
         if self.dimension != 2:
-            B, flow = self.stationary_covariance(), self.propagator(time)
-            return ImmutableMatrix(B - flow * B * flow.T)
+            return self._gathered(time)
         f, N = self._functions(time), self.noise
         adjugate = self.trace * eye(2) - self.generator
         mixed = (adjugate * N + N * adjugate.T) * Rational(1, 2)
@@ -266,33 +282,39 @@ class GaussianProcess(ABC):
                 or "displacement".
         """
         time = s.k if self.clock.second_order else s.t
-        balance = self.derivation.then(
-            "Stationary covariance",
-            "Noise gained and covariance lost balance; solved as linear equations in the entries.",
-            Eq(s.matrix("B", self.dimension), self.stationary_covariance(), evaluate=False),
-            assumption="the generator's eigenvalues lie in the region of stability",
-        )
-        flow = self.derivation.then(
-            "Propagator",
-            "A 2×2 matrix satisfies its own characteristic equation, so every function of the "
-            "generator is linear in it."
-            if self.dimension == 2
-            else "The exponential, or the power, of the generator.",
-            self.propagator(time),
-        )
+
+        def balance() -> Derivation:
+            return self.derivation.then(
+                "Stationary covariance",
+                "Noise gained and covariance lost balance; solved as linear equations in the "
+                "entries.",
+                Eq(s.matrix("B", self.dimension), self.stationary_covariance(), evaluate=False),
+                assumption="the generator's eigenvalues lie in the region of stability",
+            )
+
+        def flow() -> Derivation:
+            return self.derivation.then(
+                "Propagator",
+                "A 2×2 matrix satisfies its own characteristic equation, so every function of the "
+                "generator is linear in it."
+                if self.dimension == 2
+                else "The exponential, or the power, of the generator.",
+                self.propagator(time),
+            )
+
         known = {
-            "stationary_covariance": lambda: balance,
-            "propagator": lambda: flow,
-            "mean": lambda: flow.then("Mean", "Propagate the start.", self.mean(time)),
-            "covariance": lambda: flow.then(
+            "stationary_covariance": balance,
+            "propagator": flow,
+            "mean": lambda: flow().then("Mean", "Propagate the start.", self.mean(time)),
+            "covariance": lambda: flow().then(
                 "Covariance from a fixed start",
                 "Add up what is left of the noise of every earlier moment." + self._functions_named,
                 self.covariance(time),
             ),
-            "autocovariance": lambda: balance.then(
+            "autocovariance": lambda: balance().then(
                 "Autocovariance", "Propagate the stationary covariance.", self.autocovariance(time)
             ),
-            "displacement": lambda: balance.then(
+            "displacement": lambda: balance().then(
                 "Displacement",
                 "Twice the stationary variance less twice the autocovariance."
                 + self._functions_named,

@@ -103,12 +103,17 @@ def _narrated(
     inertia, drive = recurrence
     mass, drag, lag = expansion
     position = s.trajectory(s.t)
+    look_ahead = (
+        ""
+        if rule.gradient_at == s.theta
+        else " From here on θ is the look-ahead position, where the gradient is taken."
+    )
     memory = "" if lag == 0 else ", and what they share through a lagged gradient is negligible"
     return (
         rule.derivation.then(
             "Eliminate the velocity",
             "In the algebra of the shift by one update the velocity is a fraction; its "
-            "denominator is multiplied away, which leaves a recurrence in θ alone.",
+            "denominator is multiplied away, which leaves a recurrence in θ alone." + look_ahead,
             Eq(_lagged(inertia, "theta"), _lagged(drive, "g"), evaluate=False),
         )
         .then(

@@ -18,6 +18,7 @@ from sympy import (
     Add,
     Eq,
     Expr,
+    Float,
     ImmutableMatrix,
     Matrix,
     Rational,
@@ -115,7 +116,13 @@ class ProbabilityFlow:
         size, A, D = self.process.dimension, self.process.drift, self.process.diffusion
         if any(index not in range(size) for index in odd):
             raise ValueError(f"odd = {odd}: indices of coordinates run from 0 to {size - 1}.")
+        if A.has(Float) or D.has(Float):
+            # Whether a flow has no noise of its own is a question for exact numbers.
+            exact = OrnsteinUhlenbeck(_exactly(A), _exactly(D))
+            return cast(Expr, fokker_planck(exact).entropy_production(odd).evalf())
         parity = Matrix.diag(*(-1 if i in odd else 1 for i in range(size)))
+        if parity * D * parity != D:
+            return cast(Expr, oo)
         irreversible = (A + parity * A * parity) / 2
         covariance = self.process.stationary_covariance()
         excess = self.process.factored(irreversible - D * self.process.inverse(covariance))
@@ -138,6 +145,12 @@ class ProbabilityFlow:
 
     def _repr_latex_(self) -> str:
         return rf"$\Phi = {latex(self.modified_loss)}$"
+
+
+def _exactly(matrix: MatrixBase) -> ImmutableMatrix:
+    """The same numbers as fractions: every float is one."""
+    floats = matrix.atoms(Float)
+    return ImmutableMatrix(matrix.xreplace({x: Rational(x) for x in floats}))
 
 
 def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:

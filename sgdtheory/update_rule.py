@@ -174,7 +174,7 @@ def dampened() -> UpdateRule:
 
 
 def quasi_hyperbolic() -> UpdateRule:
-    """Quasi-hyperbolic momentum: a mix ν of the averaged and the present gradient."""
+    """Quasi-hyperbolic momentum: a mix 0 ≤ ν ≤ 1 of the averaged and the present gradient."""
     return UpdateRule(
         s.beta * s.v - (1 - s.beta) * s.g,
         s.theta + s.eta * (s.nu * s.v_next - (1 - s.nu) * s.g),

@@ -322,3 +322,15 @@ def test_growth_has_no_stationary_state():
 def test_a_particle_without_mass_has_no_velocity():
     with pytest.raises(ValueError, match=r"langevin\.mass"):
         sgd.ornstein_uhlenbeck(sgd.Langevin(0, 1, 1))
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0, 2 * s.t), (-1, exp(2 * s.t) - 1)])
+def test_covariance_from_a_fixed_start_needs_no_stationary_state(rate, expected):
+    """Free diffusion spreads as 2t, and growth at rate 1 as e^{2t} − 1."""
+    found = sgd.OrnsteinUhlenbeck(Matrix([[rate]]), Matrix([[1]])).covariance(s.t)[0, 0]
+    assert simplify(found - expected) == 0
+
+
+def test_a_negative_diffusion_is_refused():
+    with pytest.raises(ValueError, match="diffusion"):
+        sgd.OrnsteinUhlenbeck(Matrix([[1]]), Matrix([[-1]]))

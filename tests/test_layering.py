@@ -40,6 +40,7 @@ CHAPTERS = (
 # Likewise inside the one chapter that is a folder.
 LOWERING = (
     "propagation",
+    "batches",
     "printer",
     "numpy_backend",
     "numba_backend",

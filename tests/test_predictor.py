@@ -608,3 +608,23 @@ def test_a_rule_of_ones_own_with_a_symbol_of_ones_own():
     )
     assert np.allclose(mine.displacement([1, 9]), model().displacement([1, 9]), rtol=1e-13)
     assert (slower.displacement([1, 9]) < same.displacement([1, 9])).all()
+
+
+def test_a_flat_direction_without_noise_has_moved_by_its_drift(theory):
+    """From rest by a parabola: no rounding of the start may drown the 1e-26 of the first update.
+
+    Discrete: (ηh)² = 1e-26 after one update. Continuous: (ηh/(1+β))² times 1 − 2γη/3 + …, here
+    through 50 digits.
+    """
+    eta, beta, h = 0.1, 0.9, 1e-12
+    spectrum = sgd.Spectrum([h], noise_variances=[0.0])
+    found = sgd.Predictor(sgd.Hyperparameters(eta, beta, 10), spectrum, theory=theory)
+    if theory == "discrete":
+        expected = (eta * h) ** 2
+    else:
+        with mp.workdps(50):
+            gamma = (1 - mp.mpf(beta)) / (eta * (1 + mp.mpf(beta)))
+            w2 = 2 * mp.mpf(h) / (eta * (1 + mp.mpf(beta)))
+            flow = mp.expm(-mp.matrix([[0, -1], [w2, 2 * gamma]]) * eta)
+            expected = float((flow[0, 0] - 1) ** 2)
+    assert found.displacement(1, position=1.0) == pytest.approx(expected, rel=1e-12)

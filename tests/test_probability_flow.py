@@ -362,3 +362,30 @@ def test_a_direction_without_noise_has_no_density():
 def test_a_growing_process_has_no_density():
     with pytest.raises(sgd.UnstableError):
         sgd.fokker_planck(sgd.OrnsteinUhlenbeck(diag(1, -2), eye(2)))
+
+
+# -- decisions that rounding must not take ------------------------------------------------------
+
+
+def test_entropy_production_of_floats_is_that_of_the_same_fractions():
+    """Against −tr A + tr(AᵀD⁻¹AB) with SciPy's covariance; D is regular and all is even."""
+    A, D = np.array([[2.0, 0.5], [-0.3, 1.0]]), np.array([[1.1, 0.3], [0.3, 0.7]])
+    B = solve_continuous_lyapunov(A, 2 * D)
+    expected = -np.trace(A) + np.trace(A.T @ np.linalg.inv(D) @ A @ B)
+    found = sgd.fokker_planck(sgd.OrnsteinUhlenbeck(Matrix(A), Matrix(D))).entropy_production()
+    assert float(found) == pytest.approx(expected, rel=1e-12)
+
+
+def test_noise_shared_between_parities_cannot_be_reversed():
+    half = Rational(1, 2)
+    process = sgd.OrnsteinUhlenbeck(Matrix([[1, 0], [0, 1]]), Matrix([[1, half], [half, 1]]))
+    assert sgd.fokker_planck(process).entropy_production(odd=(1,)) == oo
+
+
+def test_three_coupled_coordinates_have_a_flow():
+    A = np.array([[2, 1, 0], [0, 3, 1], [-1, 0, 4]])
+    D = np.array([[2, 1, 0], [1, 2, 0], [0, 0, 1]])
+    B = solve_continuous_lyapunov(A, 2 * D)
+    expected = -np.trace(A) + np.trace(A.T @ np.linalg.inv(D) @ A @ B)
+    found = sgd.fokker_planck(sgd.OrnsteinUhlenbeck(Matrix(A), Matrix(D))).entropy_production()
+    assert float(found) == pytest.approx(expected, rel=1e-12)

@@ -46,8 +46,8 @@ def _doublings(time: float, trace: float, determinant: float) -> int:
 
 @jit
 def _checked_steps(steps: float) -> int:
-    if steps < 0 or steps != math.floor(steps):
-        raise ValueError("k: update counts are whole numbers >= 0. Round them.")
+    if not 0 <= steps <= 2.0**53 or steps != math.floor(steps):
+        raise ValueError("k: update counts are whole numbers from 0 to 2**53.")
     return int(steps)
 
 

@@ -40,8 +40,8 @@ def _continuous(time: Any, trace: Any, determinant: Any, *, gather: bool) -> tup
 
 
 def _discrete(steps: Any, trace: Any, determinant: Any, *, gather: bool) -> tuple[Any, ...]:
-    if np.any(steps != np.floor(steps)) or np.any(np.less(steps, 0)):
-        raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
+    if np.any(steps != np.floor(steps)) or np.any(np.less(steps, 0) | np.greater(steps, 2.0**53)):
+        raise ValueError(f"k = {steps}: update counts are whole numbers from 0 to 2⁵³.")
     whole = np.asarray(steps, dtype=np.int64)
     return discrete_batch(whole, np.asarray(trace), determinant, np.where, gather=gather)
 

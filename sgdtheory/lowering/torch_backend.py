@@ -24,8 +24,8 @@ def _continuous(time: Any, trace: Any, determinant: Any, *, gather: bool) -> tup
 
 def _discrete(steps: Any, trace: Any, determinant: Any, *, gather: bool) -> tuple[Any, ...]:
     k, a, b = _as_tensors((steps, trace, determinant))
-    if bool((k < 0).any()) or bool((k != k.floor()).any()):
-        raise ValueError(f"k = {steps}: update counts are whole numbers ≥ 0. Round them.")
+    if bool(((k < 0) | (k > 2.0**53) | (k != k.floor())).any()):
+        raise ValueError(f"k = {steps}: update counts are whole numbers from 0 to 2⁵³.")
     return discrete_batch(k.detach().to(torch.int64), a, b, torch.where, gather=gather)
 
 
