@@ -17,7 +17,7 @@ from sgdtheory.noise import EigenDirection
 from sgdtheory.normal_form import factored, factored_matrix
 from sgdtheory.special_functions import DISCRETE, Clock
 from sgdtheory.stability import stable_interval
-from sgdtheory.update_rule import UpdateRule
+from sgdtheory.update_rule import UpdateRule, require_rule
 
 __all__ = ["LinearRecursion", "recursion"]
 
@@ -90,8 +90,7 @@ def recursion(
     >>> recursion(heavy_ball()).stability
     Interval.open(0, 2*beta + 2)
     """
-    if not isinstance(rule, UpdateRule):
-        raise TypeError(f"rule = {rule!r}: give an UpdateRule, as heavy_ball() with brackets.")
+    require_rule(rule)
     direction = EigenDirection.of(noise, curvature)
     state = Matrix([s.theta, s.v])
     error = s.xi / sqrt(s.S)

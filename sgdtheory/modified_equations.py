@@ -14,7 +14,7 @@ from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
 from sgdtheory.langevin import Langevin
 from sgdtheory.normal_form import factored
-from sgdtheory.update_rule import UpdateRule
+from sgdtheory.update_rule import UpdateRule, require_rule
 
 __all__ = ["modified_equation"]
 
@@ -68,8 +68,7 @@ def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
     >>> modified_equation(nesterov()).friction
     beta*eta*h - beta + 1
     """
-    if not isinstance(rule, UpdateRule):
-        raise TypeError(f"rule = {rule!r}: give an UpdateRule, as heavy_ball() with brackets.")
+    require_rule(rule)
     if order != 1:
         raise ValueError(f"order = {order}: this version derives order 1. Leave it out.")
     inertia, drive = _eliminate_velocity(rule)

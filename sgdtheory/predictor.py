@@ -73,7 +73,7 @@ def _check_number(
     at_least: float = -np.inf,
     below: float = np.inf,
 ) -> None:
-    limits = [
+    limits = ["finite"] + [
         text
         for text, used in (
             (f"> {above:g}", above > -np.inf),
@@ -82,7 +82,6 @@ def _check_number(
         )
         if used
     ]
-    limits = ["finite", *limits]
     try:
         number = float("nan" if isinstance(value, str) else detached(value))
     except (TypeError, ValueError):

@@ -11,7 +11,7 @@ sideways, and the stationary current −Q∇Φ p circulates along its level line
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from sympy import (
@@ -87,7 +87,8 @@ class ProbabilityFlow:
     @property
     def divergence(self) -> Expr:
         """∇·J of the stationary current, simplified: 0 where the density does not change."""
-        return self._divergence(self.current)
+        terms = (c.diff(x) for c, x in zip(self.current, self.coordinates, strict=True))
+        return cast(Expr, together(sum(terms) / self.density).simplify() * self.density)
 
     def density_at(self, time: Expr | float) -> Expr:
         """Density at `time` > 0 of a process that starts at the fixed point `process.start`."""
@@ -138,10 +139,6 @@ class ProbabilityFlow:
         exponent = -Rational(1, 2) * (offset.T * self.process.inverse(covariance) * offset)[0]
         volume = sqrt((2 * pi) ** len(self.coordinates) * covariance.det())
         return cast(Expr, exp(exponent) / volume)
-
-    def _divergence(self, current: MatrixBase) -> Expr:
-        terms = (c.diff(x) for c, x in zip(current, self.coordinates, strict=True))
-        return cast(Expr, together(sum(terms) / self.density).simplify() * self.density)
 
     def _repr_latex_(self) -> str:
         return rf"$\Phi = {latex(self.modified_loss)}$"
@@ -208,4 +205,4 @@ def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:
         "Φ = ½ xᵀ U x: what the process descends, while J = −Q ∇Φ p circulates on its level lines.",
         Eq(s.modified_loss, flow.modified_loss, evaluate=False),
     )
-    return ProbabilityFlow(process, precision, circulation, final)
+    return replace(flow, derivation=final)

@@ -37,7 +37,8 @@ def stable_interval(trace: Expr, determinant: Expr) -> Set:
 
     Returns:
         An open interval; the conditions themselves, as a ConditionSet, when they leave the order of
-        the bounds open for some parameters (momentum and dampening lie in [0, 1)).
+        the bounds open for some parameters. Momentum, dampening and mixing parameter are taken to
+        lie in (0, 1): for others the interval is not valid.
     """
     conditions = jury_conditions(trace, determinant)
     lower: list[Expr] = []

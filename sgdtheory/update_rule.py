@@ -25,6 +25,7 @@ __all__ = [
     "nesterov",
     "plain_sgd",
     "quasi_hyperbolic",
+    "require_rule",
 ]
 
 
@@ -66,7 +67,8 @@ class UpdateRule:
     def __post_init__(self) -> None:
         for attribute in ("velocity", "position", "gradient_at"):
             object.__setattr__(self, attribute, _expression(attribute, getattr(self, attribute)))
-        assert self.coefficients
+        # Computing them is the check.
+        _ = self.coefficients
 
     @cached_property
     def coefficients(self) -> Coefficients:
@@ -151,6 +153,16 @@ def _require(argument: str, expression: Expr, coefficient: Expr, value: int) -> 
         )
 
 
+def require_rule(rule: object) -> None:
+    """Refuse what is no rule, a named rule without its brackets above all.
+
+    Raises:
+        TypeError: saying what was given.
+    """
+    if not isinstance(rule, UpdateRule):
+        raise TypeError(f"rule = {rule!r}: give an UpdateRule, as heavy_ball() with brackets.")
+
+
 def plain_sgd() -> UpdateRule:
     """SGD without momentum: θ' = θ − ηg."""
     return UpdateRule(-s.g, s.theta + s.eta * s.v_next, name="plain SGD")
@@ -180,8 +192,3 @@ def quasi_hyperbolic() -> UpdateRule:
         s.theta + s.eta * (s.nu * s.v_next - (1 - s.nu) * s.g),
         name="quasi-hyperbolic",
     )
-
-
-def named_rules() -> tuple[UpdateRule, ...]:
-    """Every rule that has a name here."""
-    return (plain_sgd(), heavy_ball(), nesterov(), dampened(), quasi_hyperbolic())
