@@ -11,12 +11,14 @@ from importlib.metadata import version as _version
 from sgdtheory import symbols
 from sgdtheory.derivation import Derivation, Step
 from sgdtheory.diffusion import OrnsteinUhlenbeck, ornstein_uhlenbeck
-from sgdtheory.discrete_time import LinearRecursion, recursion
+from sgdtheory.discrete_time import recursion
 from sgdtheory.gaussian_process import UnstableError
+from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.langevin import Langevin
+from sgdtheory.linear_recursion import LinearRecursion
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
-from sgdtheory.predictor import Hyperparameters, Predictor
+from sgdtheory.predictor import Predictor
 from sgdtheory.probability_flow import ProbabilityFlow, fokker_planck
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.update_rule import (

@@ -1,22 +1,70 @@
-r"""From an update rule to the differential equation that its updates follow.
+r"""From an update rule to the differential equation that its updates follow, to any order.
 
 The velocity is eliminated in the algebra of the shift z, then z = e^{ηD} is expanded in the
-learning rate: one update lasts the time η, D = d/dt.
+learning rate: one update lasts the time η, D = d/dt. What is longer than second order in time is
+reduced to it, because the higher derivatives bring growing modes that the updates do not have.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, lru_cache
+from operator import index
+from typing import Any, NamedTuple
 
-from sympy import Eq, Expr, Poly, Rational, cancel, exp, expand, series, solve
+from sympy import (
+    QQ,
+    Add,
+    Derivative,
+    Dummy,
+    Eq,
+    Expr,
+    Poly,
+    Rational,
+    cancel,
+    exp,
+    expand,
+    factorial,
+    field,
+    linsolve,
+    ring,
+)
+from sympy.polys.ring_series import rs_log, rs_mul, rs_series_inversion, rs_trunc
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
-from sgdtheory.langevin import Langevin
+from sgdtheory.langevin import OBSERVABLES, Langevin
 from sgdtheory.normal_form import factored
 from sgdtheory.update_rule import UpdateRule, require_rule
 
-__all__ = ["modified_equation"]
+__all__ = ["Expansion", "expansion", "modified_equation"]
+
+
+class Expansion(NamedTuple):
+    """Σ_j inertia_j dʲθ/dtʲ = −Σ_j drive_j dʲg/dtʲ, normalised to unit force, drive_0 = 1.
+
+    Args:
+        inertia: coefficients of θ's derivatives; the first is 0.
+        drive: those of the gradient's.
+        weight: what the force is divided by; 1 for heavy ball. Dimensionless.
+        recurrence: the polynomials (P, R) in the shift with P(z) θ_{k−1} = R(z) g_{k−1}.
+    """
+
+    inertia: tuple[Expr, ...]
+    drive: tuple[Expr, ...]
+    weight: Expr
+    recurrence: tuple[Expr, Expr]
+
+    @property
+    def equation(self) -> Eq:
+        """The equation as expanded, along a path θ(t)."""
+        position = s.trajectory(s.t)
+        force = s.gradient(position)
+        return Eq(
+            Add(*(c * position.diff(s.t, n) for n, c in enumerate(self.inertia) if n)),
+            -force - Add(*(c * Derivative(force, (s.t, n)) for n, c in enumerate(self.drive) if n)),
+            evaluate=False,
+        )
 
 
 def _eliminate_velocity(rule: UpdateRule) -> tuple[Expr, Expr]:
@@ -27,7 +75,7 @@ def _eliminate_velocity(rule: UpdateRule) -> tuple[Expr, Expr]:
     """
     a, b, c, d, e = rule.coefficients
     a, b = a - e * (1 - c), b + e * d
-    velocity = solve(Eq(s.shift * s.v, c * s.v + d * s.g), s.v)[0]
+    ((velocity,),) = linsolve([s.shift * s.v - c * s.v - d * s.g], s.v)
     balance = (s.shift - 1) * s.theta - a * velocity - b * s.g
     recurrence = expand(cancel(balance * (s.shift - c)))
     return factored(recurrence.coeff(s.theta)), factored(-recurrence.coeff(s.g))
@@ -45,22 +93,80 @@ def _lagged(polynomial: Expr, sequence: str) -> Expr:
     )
 
 
+def expansion(rule: UpdateRule, order: int) -> Expansion:
+    r"""The rule's recurrence in θ alone, expanded in the learning rate.
+
+    Args:
+        rule: the optimiser; with a look-ahead gradient, θ is the look-ahead position.
+        order: highest power of η that is kept: derivatives through D^{order+1} of θ and D^{order}
+            of the gradient.
+
+    Raises:
+        ValueError: for an order that is not an integer of at least 1, or for a rule without a
+            restoring force.
+
+    >>> from sgdtheory import nesterov
+    >>> expansion(nesterov(), 1).drive
+    (1, beta*eta)
+    """
+    require_rule(rule)
+    order = _whole(order)
+    inertia, drive = recurrence = _eliminate_velocity(rule)
+    force = _expanded(drive / s.shift / s.eta, order)
+    weight = factored(-force.coeff(s.D, 0))
+    if weight == 0:
+        raise ValueError(
+            f"rule = {rule.name}: its gradients cancel in the long run, so it has no restoring "
+            "force. Check the signs of g in velocity and position."
+        )
+    kinetic = _expanded(inertia / s.shift, order + 1)
+    return Expansion(
+        tuple(factored(kinetic.coeff(s.D, n) / s.eta / weight) for n in range(order + 2)),
+        tuple(factored(-force.coeff(s.D, n) / weight) for n in range(order + 1)),
+        weight,
+        recurrence,
+    )
+
+
 def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
-    r"""Langevin equation that the rule follows, correct to first order in the learning rate.
+    r"""Langevin equation that the rule's mean follows, to any order in the learning rate.
+
+    With s = log(z)/η, z a root of the recursion on a quadratic loss, and n the order:
+
+    - at fixed momentum the slow root is right through η^n beyond the gradient flow, so its
+      relative error is O(η^{n+1}); the fast root is not small in η and is not claimed;
+    - in the joint limit 1 − β ∝ √η both roots have a relative error O(η^n).
+
+    The equation as expanded (``.expanded``) has growing modes from order 4 on, which no update rule
+    has. What is delivered is second order in time: mass and friction are polynomials in the
+    curvature through η^n.
+
+    The order is that of the mean. The noise stays white, with the intensity that long times see, so
+    the position's variance agrees with the exact one as η → 0, but not faster at a higher order.
+    From order 2 on the mass of a flat direction is no longer η(1+β)/2, and at fixed momentum the
+    velocity's variance then does not converge; ``.observables`` says so.
+
+    As far as it was looked at (to order 5), friction is positive wherever a named rule is stable,
+    and so is the mass, but for two: Nesterov's turns negative in the last tenth below the stability
+    limit from order 4 on, and the quasi-hyperbolic one in the last third from order 3 on.
+    `ornstein_uhlenbeck` refuses a mass that is negative as it stands.
 
     Args:
         rule: the optimiser.
-        order: highest power of η that is kept beyond the gradient flow; this version derives 1.
+        order: highest power of η that is kept beyond the gradient flow, at least 1.
 
     Returns:
         mass, friction and noise normalised to the force −∇L − λθ. Where the rule uses the last
-        update's gradient (Nesterov, quasi-hyperbolic), the friction contains the curvature h.
+        update's gradient (Nesterov, quasi-hyperbolic), and from order 2 on, they contain the
+        curvature h.
 
     Raises:
-        ValueError: for another order, or for a rule without a restoring force.
+        ValueError: for an order that is not an integer of at least 1, or for a rule without a
+            restoring force.
 
     Source:
-        Kunin et al., arXiv 2107.09133, section 3 (heavy ball).
+        Kunin et al., arXiv 2107.09133, section 3 (heavy ball, first order); Smith et al.,
+        arXiv 2101.12176 (modified equations). The reduction is the project's own.
 
     >>> from sgdtheory import heavy_ball, nesterov
     >>> modified_equation(heavy_ball()).mass
@@ -69,46 +175,157 @@ def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
     beta*eta*h - beta + 1
     """
     require_rule(rule)
-    if order != 1:
-        raise ValueError(f"order = {order}: this version derives order 1. Leave it out.")
-    inertia, drive = _eliminate_velocity(rule)
-    force = _expanded(drive / s.shift / s.eta, 1)
-    weight = factored(-force.coeff(s.D, 0))
-    if weight == 0:
-        raise ValueError(
-            f"rule = {rule.name}: its gradients cancel in the long run, so it has no restoring "
-            "force. Check the signs of g in velocity and position."
-        )
-    kinetic = _expanded(inertia / s.shift, 2)
-    mass, drag = (factored(kinetic.coeff(s.D, n) / s.eta / weight) for n in (2, 1))
-    lag = factored(-force.coeff(s.D, 1) / weight)
+    return _derived(rule, _whole(order))
+
+
+def _whole(order: Any) -> int:
+    refused = ValueError(
+        f"order = {order!r}: it counts powers of the learning rate, so it must be an integer of at "
+        "least 1. Give 1 for the published equation."
+    )
+    if isinstance(order, bool):
+        raise refused
+    try:
+        whole = index(order)
+    except TypeError:
+        raise refused from None
+    if whole < 1:
+        raise refused
+    return whole
+
+
+@lru_cache(maxsize=256)
+def _derived(rule: UpdateRule, order: int) -> Langevin:
+    if order > 1:
+        _derived(rule, 1)  # A rule is refused where its sign is plain to see.
+    expanded = expansion(rule, order)
+    mass, friction = _reduced(expanded, order)
+    flat_mass, flat_friction = mass.subs(s.h, 0), expanded.inertia[1]
     langevin = Langevin(
         mass,
-        expand(drag) + lag * s.h if lag != 0 else drag,
+        friction,
         s.eta * s.Sigma / s.S,
-        factored(2 * mass * drag * s.S / s.eta),
+        factored(2 * flat_mass * flat_friction * s.S / s.eta),
+        order=order,
+        expanded=expanded.equation,
+        observables=_faithful(rule, flat_mass * flat_friction),
     )
-    steps = _narrated(rule, (inertia, drive), (mass, drag, lag), langevin)
-    return replace(langevin, derivation=steps)
+    return replace(langevin, derivation=_narrated(rule, expanded, langevin))
 
 
-def _narrated(
-    rule: UpdateRule,
-    recurrence: tuple[Expr, Expr],
-    expansion: tuple[Expr, Expr, Expr],
-    langevin: Langevin,
-) -> Derivation:
+# -- order reduction --------------------------------------------------------------------------
+#
+# On a quadratic loss every rule is one polynomial in x = z − 1, with three parameters: the friction
+# a = 1 − c of one update, the force Y = ηh · weight, and the share φ of the force that is one
+# update old. Mass and friction are derived once for all rules, in u = ηD with z = e^u.
+
+
+def _balance(x: Any, a: Any, Y: Any, phi: Any) -> Any:
+    """(z − 1)(z − c) + Y ((1 − φ) z + φ): zero on a solution of the recurrence."""
+    return x * (x + a) + Y * (1 + (1 - phi) * x)
+
+
+def _quadratic_factor_mass(order: int) -> dict[tuple[int, ...], Any]:
+    """The mass as a polynomial: coefficients by the powers of (a, Y, φ).
+
+    In the joint limit u, a ~ √η and Y ~ η: in these weights the balance begins with u² + a u + Y,
+    and the higher derivatives are divided by it, grade by grade. The remainders are the quadratic
+    factor that holds both roots (Weierstrass preparation), here with the constant term Y.
+    """
+    highest = 2 * order + 1
+    R, u, a, Y, phi = ring("u, a, Y, phi", QQ)
+    x = sum((u**n * QQ(1, int(factorial(n))) for n in range(1, highest + 1)), start=R(0))
+    grades = [R(0) for _ in range(highest + 1)]
+    for powers, coefficient in _balance(x, a, Y, phi).terms():
+        grade = powers[0] + powers[1] + 2 * powers[2]
+        if grade <= highest:
+            grades[grade] += R({powers: coefficient})
+    factor: dict[int, Any] = {2: grades[2]}
+    rest: dict[int, Any] = {}
+    for grade in range(3, highest + 1):
+        known = sum((rest[n] * factor[grade - n] for n in range(1, grade - 2)), start=R(0))
+        (quotient,), remainder = (grades[grade] - known).exquo(u).div([grades[2]])
+        rest[grade - 2], factor[grade] = quotient * u, remainder * u
+    return {
+        powers[1:]: coefficient
+        for part in factor.values()
+        for powers, coefficient in part.terms()
+        if powers[0] == 2
+    }
+
+
+@cache
+def _universal(order: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Mass and friction as coefficients of Y⁰, Y¹, …, each a polynomial in a and φ.
+
+    The friction is the one with which the slow root u(Y) of the balance solves
+    mass u² + friction u + Y = 0 through the order.
+    """
+    K, a, phi = field("a, phi", QQ)
+    R, Y = ring("Y", K)
+    mass = [K(0) for _ in range(order)]
+    for (in_a, in_Y, in_phi), coefficient in _quadratic_factor_mass(order).items():
+        mass[in_Y] += coefficient * a**in_a * phi**in_phi
+    x = R(0)
+    for _ in range(order + 2):  # Each pass adds a power of Y.
+        x = rs_trunc(x - _balance(x, a, Y, phi) / a, Y, order + 2)
+    root = rs_log(1 + x, Y, order + 2)
+    per_force = root.exquo(Y)
+    inertia = rs_mul(sum((m * Y**n for n, m in enumerate(mass)), R(0)), root, Y, order + 1)
+    friction = -inertia - rs_series_inversion(per_force, Y, order + 1)
+    return tuple(mass), tuple(
+        friction.coeff(Y**n) if n else friction.coeff(1) for n in range(order + 1)
+    )
+
+
+def _reduced(expanded: Expansion, order: int) -> tuple[Expr, Expr]:
+    """Mass and friction of a rule, in powers of the curvature."""
+    weight = expanded.weight
+    a, phi = factored(expanded.inertia[1] * weight), -expanded.drive[1] / s.eta
+    mass, friction = (
+        [
+            factored(polynomial.as_expr(a, phi) * (weight * s.eta) ** n / weight)
+            for n, polynomial in enumerate(universal)
+        ]
+        for universal in _universal(order)
+    )
+    return (
+        Add(*(factored(s.eta * c) * s.h**n for n, c in enumerate(mass))),
+        expand(friction[0]) + Add(*(c * s.h**n for n, c in enumerate(friction) if n)),
+    )
+
+
+def _faithful(rule: UpdateRule, mass_times_friction: Expr) -> tuple[str, ...]:
+    """The observables whose stationary values tend to the recursion's as η → 0 at fixed momentum.
+
+    To leading order the gradient is noise alone. A step a v + b ξ then has the variance that the
+    velocity's own balance says; the Langevin equation's is intensity / (2 mass friction).
+    """
+    a, b, c, d, _ = rule.coefficients
+    velocity = Dummy("V")
+    balanced = list(linsolve([velocity - c**2 * velocity - d**2], velocity))
+    if not balanced:
+        return ()  # A velocity that never forgets has no stationary state.
+    step = a**2 * balanced[0][0] + b**2
+    continuous = s.eta**3 / (2 * mass_times_friction)
+    return OBSERVABLES if factored(step - continuous) == 0 else OBSERVABLES[:1]
+
+
+# -- the steps, for a reader ------------------------------------------------------------------
+
+
+def _narrated(rule: UpdateRule, expanded: Expansion, langevin: Langevin) -> Derivation:
     """The steps from the rule to its Langevin equation, in words."""
-    inertia, drive = recurrence
-    mass, drag, lag = expansion
-    position = s.trajectory(s.t)
+    inertia, drive = expanded.recurrence
+    lagging = expanded.drive[1] != 0
     look_ahead = (
         ""
         if rule.gradient_at == s.theta
         else " From here on θ is the look-ahead position, where the gradient is taken."
     )
-    memory = "" if lag == 0 else ", and what they share through a lagged gradient is negligible"
-    return (
+    memory = ", and what they share through a lagged gradient is negligible" if lagging else ""
+    first = langevin.order == 1
+    steps = (
         rule.derivation.then(
             "Eliminate the velocity",
             "In the algebra of the shift by one update the velocity is a fraction; its "
@@ -118,14 +335,16 @@ def _narrated(
         .then(
             "Expand the shift",
             "One update lasts the time η, so z = exp(ηD) with D = d/dt; divided by η and by the "
-            "weight of the force, up to the first correction.",
+            "weight of the force, up to "
+            + ("the first correction." if first else f"the power {langevin.order} of η."),
             Eq(s.shift, exp(s.eta * s.D), evaluate=False),
-            Eq(
-                mass * position.diff(s.t, 2) + drag * position.diff(s.t),
-                -s.gradient(position) - lag * s.gradient(position).diff(s.t),
-                evaluate=False,
+            expanded.equation,
+            assumption="the learning rate is small enough for "
+            + (
+                "the first correction to suffice"
+                if first
+                else f"{langevin.order} corrections to suffice"
             ),
-            assumption="the learning rate is small enough for the first correction to suffice",
         )
         .then(
             "Gradient and noise",
@@ -136,22 +355,37 @@ def _narrated(
             assumption="batches are drawn with replacement, so their errors are independent"
             + memory,
         )
-        .then(
-            "Underdamped Langevin equation",
-            "Along an eigen-direction dg/dt is the curvature times the velocity: a friction."
-            if lag != 0
-            else "The gradient is that of the regularised loss L.",
-            langevin.equation,
-            Eq(s.inverse_temperature, langevin.inverse_temperature, evaluate=False),
+    )
+    if not first:
+        steps = steps.then(
+            "Reduce to second order in time",
+            "Along an eigen-direction the higher derivatives are divided by the equation itself, "
+            "each counted as √η, like 1 − β and the rates where both roots are slow: the remainder "
+            "is the mass. The friction is the one that keeps the slow root through the order.",
+            Eq(s.mass, langevin.mass, evaluate=False),
+            Eq(s.friction, langevin.friction, evaluate=False),
+            assumption="the curvature is constant along the path where it multiplies a derivative, "
+            "and the noise stays white at the higher order",
         )
+    return steps.then(
+        "Underdamped Langevin equation",
+        "Along an eigen-direction dg/dt is the curvature times the velocity: a friction."
+        if lagging
+        else "The gradient is that of the regularised loss L.",
+        langevin.equation,
+        Eq(s.inverse_temperature, langevin.inverse_temperature, evaluate=False),
     )
 
 
 def _expanded(operator: Expr, order: int) -> Expr:
     """An operator in the shift, as a polynomial in D up to (ηD)^order."""
-    small = s.eta * s.D
-    truncated = series(exp(s.y), s.y, 0, order + 1).removeO()
-    inverse = series(exp(-s.y), s.y, 0, order + 1).removeO()
-    polynomial = Poly(expand(operator * s.shift), s.shift).all_coeffs()[::-1]
-    shifted = (inverse.subs(s.y, small), Rational(1), truncated.subs(s.y, small))
-    return expand(sum(c * f for c, f in zip(polynomial, shifted, strict=False)))
+    lagged = Poly(expand(operator * s.shift), s.shift).all_coeffs()[::-1]
+    return expand(
+        Add(
+            *(
+                coefficient * ((lag - 1) * s.eta * s.D) ** n / factorial(n)
+                for lag, coefficient in enumerate(lagged)
+                for n in range(order + 1)
+            )
+        )
+    )

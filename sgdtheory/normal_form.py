@@ -14,8 +14,16 @@ from sgdtheory import symbols as s
 
 __all__ = ["factored", "factored_matrix"]
 
-# A small step on a positive curvature with half a momentum: where sums show their usual sign.
-_USUAL = {s.beta: Rational(1, 2), s.tau: Rational(1, 3), s.nu: Rational(2, 3)}
+# A small step on a positive curvature with half a momentum and a batch that is a small part of the
+# data set: where sums show their usual sign.
+_USUAL = {
+    s.beta: Rational(1, 2),
+    s.tau: Rational(1, 3),
+    s.nu: Rational(2, 3),
+    s.S: Integer(10),
+    s.N: Integer(1000),
+    s.M: Integer(100),
+}
 _SMALL = Rational(1, 1000)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, cast
 
 import numpy as np
 from sympy import Symbol
@@ -19,97 +19,53 @@ from sgdtheory.arrays import backend_of, common_kind, detached, double, like
 from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
 from sgdtheory.displacement import local_exponent, squared_distance
+from sgdtheory.epochs import EpochRecursion
 from sgdtheory.gaussian_process import GaussianProcess, UnstableError
+from sgdtheory.hyperparameters import Hyperparameters, check_number
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
+from sgdtheory.sampling import SAMPLINGS
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.stability import jury_conditions
+from sgdtheory.time_scales import regimes, relaxation_time, relaxation_updates
 from sgdtheory.update_rule import UpdateRule, heavy_ball
 
-__all__ = ["Hyperparameters", "Predictor"]
+__all__ = ["Predictor"]
 
 THEORIES = ("discrete", "continuous")
 # The largest whole number up to which every other one is a double.
 LARGEST_STEP = 2.0**53
 
 
-@dataclass(frozen=True, eq=False)
-class Hyperparameters:
-    """What a training run sets.
-
-    Args:
-        learning_rate: η > 0.
-        momentum: 0 ≤ β < 1.
-        batch_size: S > 0, examples.
-        weight_decay: λ ≥ 0, loss/θ².
-        dataset_size: N, examples; needed by sampling models that count epochs.
-
-    A number, or a torch scalar if gradients with respect to it are wanted.
-
-    Raises:
-        ValueError: naming the argument, its value and the limit it broke.
-    """
-
-    learning_rate: Any
-    momentum: Any = 0.0
-    batch_size: Any = 1
-    weight_decay: Any = 0.0
-    dataset_size: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_number("learning_rate", self.learning_rate, above=0.0)
-        _check_number("momentum", self.momentum, at_least=0.0, below=1.0)
-        _check_number("batch_size", self.batch_size, above=0.0)
-        _check_number("weight_decay", self.weight_decay, at_least=0.0)
-        if self.dataset_size is not None:
-            _check_number("dataset_size", self.dataset_size, at_least=float(self.batch_size))
+_EPOCH_SYMBOLS = (s.N, s.M, s.phase)
 
 
-def _check_number(
-    name: str,
-    value: Any,
-    *,
-    above: float = -np.inf,
-    at_least: float = -np.inf,
-    below: float = np.inf,
-) -> None:
-    limits = ["finite"] + [
-        text
-        for text, used in (
-            (f"> {above:g}", above > -np.inf),
-            (f"≥ {at_least:g}", at_least > -np.inf),
-            (f"< {below:g}", below < np.inf),
-        )
-        if used
-    ]
-    try:
-        number = float("nan" if isinstance(value, str) else detached(value))
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not (np.isfinite(number) and number > above and number >= at_least and number < below):
-        raise ValueError(f"{name} = {value!r}: it must be one number, {' and '.join(limits)}.")
-
-
-@cache
-def _process(rule: UpdateRule, theory: str) -> GaussianProcess:
-    """One eigen-direction of curvature h and noise variance Σ, derived once a rule and theory."""
+def _process(rule: UpdateRule, theory: str, sampling: str) -> GaussianProcess:
+    """One eigen-direction of curvature h and noise variance Σ."""
     if theory == "discrete":
-        return recursion(rule, noise=s.Sigma, curvature=s.h)
+        return recursion(rule, noise=s.Sigma, curvature=s.h, sampling=sampling)
     return ornstein_uhlenbeck(modified_equation(rule), noise=s.Sigma, curvature=s.h)
 
 
 _TIMED = ("propagator", "departure", "covariance", "autocovariance", "displacement")
 
 
-@cache
-def _lowered(rule: UpdateRule, theory: str, result: str, backend: str) -> LoweredFunction:
-    """A result of the process as a function of (time, h, Σ, η, β, S, the rule's own symbols)."""
-    process = _process(rule, theory)
+@lru_cache(maxsize=1024)
+def _lowered(
+    rule: UpdateRule, theory: str, sampling: str, result: str, backend: str
+) -> LoweredFunction:
+    """A result as a function of (time, h, Σ, η, β, S, N, M, φ, the rule's own symbols)."""
+    process = _process(rule, theory, sampling)
     time = s.k if theory == "discrete" else s.t
-    value = getattr(process, result)
-    expression = value(time) if result in _TIMED else value() if callable(value) else value
+    if result == "phased_covariance":
+        # A start inside an epoch costs a propagation more, so it is a result of its own.
+        expression = cast(EpochRecursion, process).covariance(s.k, s.phase)
+    else:
+        value = getattr(process, result)
+        expression = value(time) if result in _TIMED else value() if callable(value) else value
     own = sorted(rule.parameters - {s.eta, s.beta}, key=str)
-    return lower(expression, (time, s.h, s.Sigma, s.eta, s.beta, s.S, *own), backend)
+    arguments = (time, s.h, s.Sigma, s.eta, s.beta, s.S, *_EPOCH_SYMBOLS, *own)
+    return lower(expression, arguments, backend)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +77,15 @@ class Predictor:
         spectrum: eigenvalues and noise variances.
         theory: "discrete" (exact for a quadratic loss) or "continuous" (Langevin equation).
         rule: the optimiser; heavy ball, as torch.optim.SGD, by default.
-        sampling: "with_replacement", batches with independent errors.
+        sampling: "with_replacement", batches with independent errors; "epochs", reshuffled, or
+            "fixed_order", one order for ever. The latter two need the discrete theory and the
+            hyperparameters' dataset_size.
         parameters: values of the rule's further symbols, as ``{symbols.nu: 0.7}``.
 
     Steps are update counts everywhere, a number or an array; results have the shape of `steps`,
-    then (modes,), then the state (θ − μ, v).
+    then (modes,), then the state (θ − μ, v). Under epochs stationary results are averages over the
+    phase, the place in an epoch; transient ones start at an epoch's first batch unless `phase`
+    says how many of its batches were over.
 
     >>> hyper = Hyperparameters(learning_rate=0.1, momentum=0.9, batch_size=10)
     >>> model = Predictor(hyper, Spectrum([1.0, 0.1]))
@@ -153,11 +113,7 @@ class Predictor:
                 raise ValueError(f"{name} = {value!r}: give a {kind.__name__}.")  # noqa: TRY004
         if self.theory not in THEORIES:
             raise ValueError(f"theory = {self.theory!r}: give one of {', '.join(THEORIES)}.")
-        if self.sampling != "with_replacement":
-            raise ValueError(
-                f"sampling = {self.sampling!r}: this version predicts batches drawn "
-                "'with_replacement' only. Leave it out."
-            )
+        self._check_sampling()
         if s.beta not in self.rule.parameters and float(detached(self.hyperparameters.momentum)):
             raise ValueError(
                 f"momentum = {float(detached(self.hyperparameters.momentum)):g}: the "
@@ -171,7 +127,25 @@ class Predictor:
                 f"symbols {sorted(map(str, own))}; give exactly these."
             )
         for symbol, value in self.parameters.items():
-            _check_number(f"parameters: {symbol}", value)
+            check_number(f"parameters: {symbol}", value)
+
+    def _check_sampling(self) -> None:
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(f"sampling = {self.sampling!r}: give one of {', '.join(SAMPLINGS)}.")
+        if self.sampling == "with_replacement":
+            return
+        if self.theory == "continuous":
+            raise ValueError(
+                f"sampling = {self.sampling!r} with theory = 'continuous': what an epoch remembers "
+                "is counted in updates, and has no counterpart in continuous time. Use "
+                "theory='discrete'."
+            )
+        size = self.hyperparameters.dataset_size
+        if size is None or size < 2:
+            raise ValueError(
+                f"dataset_size = {size}: sampling = {self.sampling!r} needs a data set of at least "
+                "2 examples. Give Hyperparameters(..., dataset_size=N)."
+            )
 
     # -- evaluation ---------------------------------------------------------------------------
 
@@ -209,7 +183,17 @@ class Predictor:
     def _curvature(self) -> Any:
         return like(self.spectrum.eigenvalues, self._double) + self.hyperparameters.weight_decay
 
-    def _evaluate(self, result: str, steps: Any = 0, *, theory: str | None = None) -> Any:
+    @property
+    def _epoch(self) -> tuple[float, float]:
+        """N and M; without epochs no result contains them."""
+        hyper = self.hyperparameters
+        if self.sampling == "with_replacement" or hyper.dataset_size is None:
+            return 0.0, 0.0
+        return float(hyper.dataset_size), float(hyper.updates_per_epoch)
+
+    def _evaluate(
+        self, result: str, steps: Any = 0, *, theory: str | None = None, phase: int = 0
+    ) -> Any:
         """A result at `steps` (with a modes axis added), per mode, in double precision."""
         hyper = self.hyperparameters
         theory = theory or self.theory
@@ -218,13 +202,16 @@ class Predictor:
         if theory == "continuous":
             time = time * hyper.learning_rate
         own = [self.parameters[symbol] for symbol in sorted(self.parameters, key=str)]
-        values = _lowered(self.rule, theory, result, backend_of([self._double]))(
+        function = _lowered(self.rule, theory, self.sampling, result, backend_of([self._double]))
+        values = function(
             time,
             self._curvature,
             like(self.spectrum.variances, self._double),
             hyper.learning_rate,
             hyper.momentum,
             hyper.batch_size,
+            *self._epoch,
+            phase,
             *own,
         )
         if not np.all(np.isfinite(detached(values))):
@@ -303,9 +290,30 @@ class Predictor:
             flow[..., 1] * self._offset("velocity", velocity)[..., None]
         )
 
-    def covariance(self, steps: Any) -> Any:
-        """Covariance after `steps` updates from a fixed start, shape (steps, modes, 2, 2)."""
-        return self._cast(self._evaluate("covariance", self._steps(steps)))
+    def covariance(self, steps: Any, phase: int = 0) -> Any:
+        """Covariance after `steps` updates from a fixed start, shape (steps, modes, 2, 2).
+
+        Args:
+            steps: update counts.
+            phase: under epochs, batches of its epoch that were over at the start.
+        """
+        return self._cast(self._covariance(self._steps(steps), phase))
+
+    def _covariance(self, counts: Any, phase: int) -> Any:
+        if phase == 0:
+            return self._evaluate("covariance", counts)
+        if self.sampling == "with_replacement":
+            raise ValueError(
+                f"phase = {phase}: only epochs have phases, and sampling is 'with_replacement'. "
+                "Leave it out."
+            )
+        epoch = self.hyperparameters.updates_per_epoch
+        if phase not in range(epoch):
+            raise ValueError(
+                f"phase = {phase}: a whole number from 0 to {epoch - 1}, the batches of an epoch "
+                "that were over at the start."
+            )
+        return self._evaluate("phased_covariance", counts, phase=phase)
 
     def autocovariance(self, steps: Any) -> Any:
         """E[x_k x_0ᵀ] in the stationary state, shape (steps, modes, 2, 2)."""
@@ -331,29 +339,33 @@ class Predictor:
         velocity = self._stationary_covariance()[..., 1, 1]
         return self._cast(self.hyperparameters.learning_rate**2 * self.spectrum.total(velocity))
 
-    def displacement(self, steps: Any, position: Any = None, velocity: Any = 0.0) -> Any:
+    def displacement(
+        self, steps: Any, position: Any = None, velocity: Any = 0.0, phase: int = 0
+    ) -> Any:
         """E|θ_k − θ_0|² summed over modes, of the shape of `steps`.
 
         Args:
             steps: update counts.
             position: a fixed start, as an offset from the minimum; None for a stationary start.
             velocity: start velocity, with `position`.
+            phase: under epochs, batches of its epoch that were over at the start; with `position`.
         """
-        return self._cast(self._displacement(self._steps(steps), position, velocity))
+        return self._cast(self._displacement(self._steps(steps), position, velocity, phase))
 
-    def _displacement(self, counts: Any, position: Any, velocity: Any = 0.0) -> Any:
+    def _displacement(self, counts: Any, position: Any, velocity: Any = 0.0, phase: int = 0) -> Any:
         if position is None:
-            if np.any(detached(velocity)):
-                raise ValueError(
-                    f"velocity = {velocity} without a position: a stationary start has no fixed "
-                    "velocity. Give position= as well."
-                )
+            for name, value in (("velocity", velocity), ("phase", phase)):
+                if np.any(detached(value)):
+                    raise ValueError(
+                        f"{name} = {value} without a position: a stationary start has no fixed "
+                        f"{name}. Give position= as well."
+                    )
             self._require_stationary()
             return self.spectrum.total(self._evaluate("displacement", counts))
         moved = self._evaluate("departure", counts)[..., 0, :]
         drift = moved[..., 0] * self._offset("position", position)
         drift = drift + moved[..., 1] * self._offset("velocity", velocity)
-        variance = self._evaluate("covariance", counts)[..., 0, 0]
+        variance = self._covariance(counts, phase)[..., 0, 0]
         return self.spectrum.total(squared_distance(drift, variance))
 
     def exponent(self, steps: Any, position: Any = None) -> Any:
@@ -393,39 +405,14 @@ class Predictor:
         Critical means that the two rates agree to rounding; alternating, in discrete time only,
         that a root is negative, so that a mean changes sign at every update.
         """
-        trace, determinant = self._characteristic()
-        discriminant = trace**2 - 4 * determinant
-        # A momentum is known to one rounding of 1, so 1 − β, and with it the damping, to less.
-        known = np.finfo(np.float64).eps / (1 - float(detached(self.hyperparameters.momentum)))
-        rounding = 8 * known * np.maximum(trace**2, abs(4 * determinant))
-        names = np.where(discriminant > 0, "overdamped", "underdamped").astype("U11")
-        names[abs(discriminant) <= rounding] = "critical"
-        if self.theory == "discrete":
-            # Of the map: a negative root is there if its product is negative, or its sum.
-            product, total = 1 - trace + determinant, 2 - trace
-            negative = (total < 0) | (product < -8 * np.finfo(np.float64).eps * (1 + trace))
-            names[(discriminant >= -rounding) & negative] = "alternating"
-        return tuple(map(str, names))
+        momentum = float(detached(self.hyperparameters.momentum))
+        return regimes(*self._characteristic(), momentum, discrete=self.theory == "discrete")
 
     @property
     def relaxation_steps(self) -> Any:
         """Per mode: updates for the slowest root's envelope to fall by 1/e; ∞ if it does not."""
         trace, determinant = self._characteristic()
-        discriminant = trace**2 - 4 * determinant
-        root = np.sqrt(np.maximum(discriminant, 0))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if self.theory == "continuous":
-                eta = float(detached(self.hyperparameters.learning_rate))
-                slow = np.where(discriminant >= 0, 2 * determinant / (trace + root), trace / 2)
-                decay = eta * slow
-            else:
-                # The rates are 1 − z: the slowest root is the one nearest to the unit circle.
-                slow, fast = 2 * determinant / (trace + root), (trace + root) / 2
-                real = np.minimum(_decay(slow), _decay(fast))
-                decay = np.where(discriminant >= 0, real, -np.log1p(determinant - trace) / 2)
-            return self._cast(np.where(decay > 0, 1 / decay, np.inf))
-
-
-def _decay(rate: Any) -> Any:
-    """−log|1 − rate|, exact for small rates."""
-    return np.where(rate < 1, -np.log1p(-np.minimum(rate, 1)), -np.log(np.abs(rate - 1)))
+        if self.theory == "discrete":
+            return self._cast(relaxation_updates(trace, determinant))
+        rate = float(detached(self.hyperparameters.learning_rate))
+        return self._cast(relaxation_time(trace, determinant) / rate)

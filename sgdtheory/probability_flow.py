@@ -11,6 +11,7 @@ sideways, and the stationary current −Q∇Φ p circulates along its level line
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -21,21 +22,25 @@ from sympy import (
     Float,
     ImmutableMatrix,
     Matrix,
+    Poly,
     Rational,
     exp,
+    fraction,
     latex,
-    oo,
     pi,
     sqrt,
+    sympify,
     together,
 )
 from sympy.matrices import MatrixBase
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
-from sgdtheory.diffusion import OrnsteinUhlenbeck
+from sgdtheory.entropy_production import entropy_production_rate
 from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.normal_form import factored
+from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
+from sgdtheory.van_loan import DIGITS
 
 __all__ = ["ProbabilityFlow", "fokker_planck"]
 
@@ -76,78 +81,188 @@ class ProbabilityFlow:
     @property
     def density(self) -> Expr:
         """Stationary density, normalised."""
-        return self._gaussian(self.process.stationary_covariance())
+        return self._gaussian(self.process.stationary_covariance(), Matrix(self.coordinates))
+
+    @property
+    def mean_velocity(self) -> ImmutableMatrix:
+        """−Q ∇Φ = −Q U x, the velocity J/p of probability in the stationary state."""
+        gradient = self.precision * Matrix(self.coordinates)
+        return self.process.factored(-self.circulation * gradient)
 
     @property
     def current(self) -> ImmutableMatrix:
         """Stationary current J = −Q ∇Φ p."""
-        gradient = self.precision * Matrix(self.coordinates)
-        return ImmutableMatrix(self.process.factored(-self.circulation * gradient) * self.density)
+        return ImmutableMatrix(self.mean_velocity * self.density)
 
     @property
     def divergence(self) -> Expr:
         """∇·J of the stationary current, simplified: 0 where the density does not change."""
-        terms = (c.diff(x) for c, x in zip(self.current, self.coordinates, strict=True))
-        return cast(Expr, together(sum(terms) / self.density).simplify() * self.density)
+        kappa, x = self.process.inverse_temperature, self.coordinates
+        velocity = -self.circulation * self.precision * Matrix(x)
+        # The density's logarithm has the slope −κ∇Φ; what multiplies p is a polynomial in x.
+        slope = -kappa * self.precision * Matrix(x)
+        spreading = Add(*(v.diff(c) for v, c in zip(velocity, x, strict=True)))
+        rate = Poly(spreading + (velocity.T * slope)[0], *x)
+        return cast(Expr, rate.as_expr() * self.density if rate else rate.as_expr())
+
+    @property
+    def cycle_frequencies(self) -> tuple[Expr, ...]:
+        r"""Angular frequencies ω ≥ 0 at which the mean flow ẋ = −Q U x cycles on level lines of Φ.
+
+        Q U is similar to the antisymmetric U^{1/2} Q U^{1/2}, so its eigenvalues are pairs ±iω
+        and, in an odd dimension, one 0 besides. Each pair counts once: ⌊d/2⌋ frequencies, from
+        det(z κB − Q) = 0 with z² = −ω². Numbers come in ascending order.
+
+        Raises:
+            ValueError: when a factor of degree 3 or more in ω² has symbols.
+
+        Source:
+            Mura, Gradziuk, Broedersz, Phys. Rev. Lett. 121, 038002 (2018).
+        """
+        process = self.process
+        if process.drift.has(Float) or process.diffusion.has(Float):
+            exact = fokker_planck(process.exact).cycle_frequencies
+            return tuple(frequency.evalf() for frequency in exact)
+        covariance = process.stationary_covariance() * process.inverse_temperature
+        pencil = process.determinant_of(s.shift * covariance - self.circulation)
+        # Every other coefficient vanishes, and −z² changes the sign of every other one left.
+        kept = Poly(fraction(together(pencil))[0], s.shift).all_coeffs()[::2]
+        squares = _roots(Poly([c * (-1) ** n for n, c in enumerate(kept)], s.shift))
+        frequencies = [sqrt(square) for square in squares]
+        return tuple(sorted(frequencies) if all(w.is_number for w in frequencies) else frequencies)
+
+    def flux(self, plane: tuple[int, int] = (0, 1), start: Sequence[Expr | float] = (0, 0)) -> Expr:
+        r"""Probability per unit time that crosses a half-line from `start` to infinity.
+
+        .. math:: J_{ab} = \kappa^{-1} Q_{ab} \begin{pmatrix} \partial_b p \\ -\partial_a p
+            \end{pmatrix}, \qquad \text{flux} = \kappa^{-1} Q_{ab}\; p(x_a, x_b)
+
+        In a plane of two coordinates, all others integrated over, κ⁻¹Q_ab p is the current's
+        stream function. So any path from `start` to infinity is crossed by the same flux, and the
+        direction of the half-line does not matter. From the centre it is the number of turns per
+        unit time; of a process with two coordinates ±ω/2π.
+
+        Args:
+            plane: indices (a, b) of the two coordinates.
+            start: where the half-line begins, in these coordinates; offsets from the minimum.
+
+        Returns:
+            Positive for a crossing that is counter-clockwise as seen from `start` with a to the
+            right and b upwards. Unit: 1/time.
+
+        Raises:
+            ValueError: when the plane or the start are not two coordinates.
+        """
+        size = self.process.dimension
+        if len(plane) != 2 or plane[0] == plane[1] or any(i not in range(size) for i in plane):
+            raise ValueError(
+                f"plane = {plane}: give two different indices of coordinates, from 0 to {size - 1}."
+            )
+        if len(start) != 2:
+            raise ValueError(f"start = {start}: give the two coordinates of a point in the plane.")
+        point = Matrix([sympify(x, strict=True) for x in start])
+        marginal = self.process.stationary_covariance().extract(plane, plane)
+        stream = self.circulation[plane] / self.process.inverse_temperature
+        return cast(Expr, stream * self._gaussian(marginal, point))
+
+    # -- before the stationary state ----------------------------------------------------------
 
     def density_at(self, time: Expr | float) -> Expr:
-        """Density at `time` > 0 of a process that starts at the fixed point `process.start`."""
-        offset = self.process.mean(time)
-        return self._gaussian(self.process.covariance(time), offset)
+        """Density at `time` > 0 of a process that starts at the fixed point `process.start`.
+
+        Raises:
+            ValueError: at time 0, or with symbols beside `process.start` in three or more
+                coordinates, where the result is numeric: 30 digits, less those of the
+                covariance's condition number.
+        """
+        return self._gaussian(self._spread(time), self._offset(time))
 
     def current_at(self, time: Expr | float) -> ImmutableMatrix:
         """Current J = −A x p − (D/κ) ∇p at `time` > 0, from the fixed point `process.start`."""
         x = Matrix(self.coordinates)
-        inverse = self.process.inverse(self.process.covariance(time))
-        towards = inverse * (x - self.process.mean(time))
+        towards = self.process.inverse(self._spread(time)) * self._offset(time)
         field_lines = -self.process.drift * x + self.process.diffusion * towards
         return ImmutableMatrix(field_lines * self.density_at(time))
+
+    def divergence_at(self, time: Expr | float) -> Expr:
+        """∇·J at `time` > 0: minus the rate at which the density changes."""
+        outflow = zip(self.current_at(time), self.coordinates, strict=True)
+        return cast(Expr, Add(*(current.diff(x) for current, x in outflow)))
+
+    def _offset(self, time: Expr | float) -> MatrixBase:
+        return Matrix(self.coordinates) - self.process.mean(time)
+
+    def _spread(self, time: Expr | float) -> MatrixBase:
+        """The covariance at `time`, as numbers where its inverse would fill pages."""
+        if sympify(time, strict=True).is_zero:
+            raise ValueError(
+                f"time = {time}: the process is at a point there, which has no density. Give a "
+                "time > 0."
+            )
+        covariance = self.process.covariance(time)
+        if self.process.dimension <= 2:
+            return covariance
+        if covariance.free_symbols:
+            names = ", ".join(sorted(map(str, covariance.free_symbols)))
+            raise ValueError(
+                f"time = {time}: before the stationary state the density of three or more "
+                f"coordinates needs numbers, but {names} is a symbol. Insert numbers, or take "
+                "single directions, whose densities multiply where their noise is independent."
+            )
+        return covariance.evalf(DIGITS)
 
     def entropy_production(self, odd: tuple[int, ...] = ()) -> Expr:
         """Rate of entropy production of the stationary state.
 
         Args:
-            odd: indices of the coordinates that change sign under time reversal; velocities do.
+            odd: indices of the coordinates that change sign under time reversal; velocities do,
+                so for a process of SGD give `process.velocities`: the last half, d … 2d − 1.
                 The number depends on this choice: one mode of SGD has 0 with `odd=(1,)` and ∞ with
                 `odd=()`, where its noiseless position would have to be reversible.
 
         Source:
             Spinney and Ford, Phys. Rev. E 85, 051113 (2012).
         """
-        size, A, D = self.process.dimension, self.process.drift, self.process.diffusion
-        if any(index not in range(size) for index in odd):
-            raise ValueError(f"odd = {odd}: indices of coordinates run from 0 to {size - 1}.")
-        if A.has(Float) or D.has(Float):
-            # Whether a flow has no noise of its own is a question for exact numbers.
-            exact = OrnsteinUhlenbeck(_exactly(A), _exactly(D))
-            return cast(Expr, fokker_planck(exact).entropy_production(odd).evalf())
-        parity = Matrix.diag(*(-1 if i in odd else 1 for i in range(size)))
-        if parity * D * parity != D:
-            return cast(Expr, oo)
-        irreversible = (A + parity * A * parity) / 2
-        covariance = self.process.stationary_covariance()
-        excess = self.process.factored(irreversible - D * self.process.inverse(covariance))
-        inverse = D.pinv()
-        outside = self.process.factored(excess - D * inverse * excess)
-        if outside != excess * 0:
-            return cast(Expr, oo)
-        return cast(Expr, factored((excess.T * inverse * excess * covariance).trace()))
+        return entropy_production_rate(self.process, odd)
 
-    def _gaussian(self, covariance: MatrixBase, mean: MatrixBase | None = None) -> Expr:
-        x = Matrix(self.coordinates)
-        offset = x if mean is None else x - mean
+    def _gaussian(self, covariance: MatrixBase, offset: MatrixBase) -> Expr:
         exponent = -Rational(1, 2) * (offset.T * self.process.inverse(covariance) * offset)[0]
-        volume = sqrt((2 * pi) ** len(self.coordinates) * covariance.det())
+        volume = sqrt((2 * pi) ** covariance.rows * self.process.determinant_of(covariance))
         return cast(Expr, exp(exponent) / volume)
 
     def _repr_latex_(self) -> str:
         return rf"$\Phi = {latex(self.modified_loss)}$"
 
 
-def _exactly(matrix: MatrixBase) -> ImmutableMatrix:
-    """The same numbers as fractions: every float is one."""
-    floats = matrix.atoms(Float)
-    return ImmutableMatrix(matrix.xreplace({x: Rational(x) for x in floats}))
+def _roots(polynomial: Poly) -> list[Expr]:
+    """All roots of a polynomial that has real ones only, with their multiplicities."""
+    if polynomial.domain.is_EX:
+        return list(polynomial.nroots(n=DIGITS))
+    return [
+        root
+        for factor, multiplicity in polynomial.factor_list()[1]
+        for root in _roots_of_factor(factor)
+        for _ in range(multiplicity)
+    ]
+
+
+def _roots_of_factor(factor: Poly) -> list[Expr]:
+    coefficients = factor.all_coeffs()
+    if factor.degree() == 1:
+        a, b = coefficients
+        return [factored(-b / a)]
+    if factor.degree() == 2:
+        a, b, c = coefficients
+        half = sqrt(factored(b**2 - 4 * a * c)) / (2 * a)
+        middle = factored(-b / (2 * a))
+        return [middle - half, middle + half]
+    if factor.free_symbols_in_domain:
+        raise ValueError(
+            f"the squared cycle frequencies solve an equation of degree {factor.degree()} with "
+            "symbols in it, which has no closed form. Insert numbers for the symbols of the "
+            "process."
+        )
+    return list(factor.real_roots())
 
 
 def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:
@@ -177,7 +292,7 @@ def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:
         )
     kappa = process.inverse_temperature
     scaled = process.factored(process.stationary_covariance() * kappa)
-    if scaled.det().is_zero:
+    if process.determinant_of(scaled).is_zero:
         raise UnstableError(
             f"diffusion = {process.diffusion}: it leaves a direction without spread, so the "
             "stationary density is not a function. Remove that direction."

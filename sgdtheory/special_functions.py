@@ -23,12 +23,19 @@ velocity_gramian      ∫ ṡ² dt, or Σ_{j<k} ṡ_j²    velocity variance tha
 
 The arguments are (t, a, b): the clock, the trace and the determinant of the generator. The
 frequency √(b − a²/4) never appears, because for a flat direction it forgets b.
+
+Noise that lasts (an epoch's mean error, the same for all its batches) asks for repeated sums of the
+impulse response over the updates before, c_k = Σ_{j<k} s_j and likewise Σ_{j<k} c_j and so on:
+response_sum, second_response_sum and third_response_sum, and for the squares Σ_{j<k} c_j², the
+response_sum_gramian; in discrete time only. The step response is b c_k, and for a flat direction
+c_k stays what b can no longer tell.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Any, ClassVar, cast
 
 import mpmath
@@ -37,7 +44,7 @@ from sympy import Expr, Float, Function, Integer, Lambda, cos, exp, expand, late
 
 from sgdtheory.symbols import coordinates
 
-__all__ = ["CONTINUOUS", "DISCRETE", "KINDS", "Clock", "ModeFunction"]
+__all__ = ["CONTINUOUS", "DISCRETE", "KINDS", "SUMS", "Clock", "ModeFunction", "ModeFunctions"]
 
 KINDS = (
     "relaxation",
@@ -47,6 +54,8 @@ KINDS = (
     "position_gramian",
     "velocity_gramian",
 )
+
+SUMS = ("response_sum", "second_response_sum", "third_response_sum", "response_sum_gramian")
 
 # Polynomials in (a, b), and fractions where these are numbers, are written out up to this many
 # updates; beyond it they only grow.
@@ -113,6 +122,10 @@ class _ContinuousFunction(ModeFunction):
         return _evaluate(self, prec, lambda generator, t: mpmath.expm(-generator * t))
 
 
+def _power(generator: Any, k: Any) -> Any:
+    return (mpmath.eye(generator.rows) - generator) ** int(k)
+
+
 class _DiscreteFunction(ModeFunction):
     @classmethod
     def eval(cls, k: Expr, trace: Expr, determinant: Expr) -> Expr | None:
@@ -129,7 +142,7 @@ class _DiscreteFunction(ModeFunction):
         return None
 
     def _eval_evalf(self, prec: int) -> Expr | None:
-        return _evaluate(self, prec, lambda generator, k: (mpmath.eye(5) - generator) ** int(k))
+        return _evaluate(self, prec, _power)
 
 
 @cache
@@ -144,7 +157,10 @@ def _after(kind: str, k: int, a: Expr, b: Expr) -> Expr:
     position, velocity = Integer(0), Integer(1)
     relaxation, relaxation_velocity = Integer(1), Integer(0)
     position_gramian = velocity_gramian = Integer(0)
+    once = twice = thrice = squared = Integer(0)
     for _ in range(k):
+        squared += once**2
+        once, twice, thrice = once + position, twice + once, thrice + twice
         position_gramian += position**2
         velocity_gramian += velocity**2
         position, velocity = (
@@ -162,6 +178,10 @@ def _after(kind: str, k: int, a: Expr, b: Expr) -> Expr:
         "velocity_response": velocity,
         "position_gramian": position_gramian,
         "velocity_gramian": velocity_gramian,
+        "response_sum": once,
+        "second_response_sum": twice,
+        "third_response_sum": thrice,
+        "response_sum_gramian": squared,
     }
     return values[kind]
 
@@ -174,6 +194,8 @@ def _evaluate(function: ModeFunction, prec: int, propagate: Any) -> Expr | None:
         t, a, b = (argument._to_mpmath(mpmath.mp.prec) for argument in function.args)
         if function.kind in ("position_gramian", "velocity_gramian"):
             value = _gramian(function, t, a, b, propagate)
+        elif function.kind in SUMS:
+            value = _repeated_sum(function, t, a, b, propagate)
         else:
             companion = mpmath.matrix([[0, -1], [b, a]])
             full = mpmath.zeros(5)
@@ -207,6 +229,21 @@ def _gramian(function: ModeFunction, t: Any, a: Any, b: Any, propagate: Any) -> 
     return propagate(rates, t)[row, 2]
 
 
+def _repeated_sum(function: ModeFunction, k: Any, a: Any, b: Any, propagate: Any) -> Any:
+    """Sums of the impulse response, each carried along as a coordinate that adds up the last."""
+    update = mpmath.eye(5)
+    update[0, 1], update[1, 0], update[1, 1] = 1, -b, 1 - a
+    update[2, 0] = update[3, 2] = update[4, 3] = 1
+    if function.kind != "response_sum_gramian":
+        return propagate(mpmath.eye(5) - update, k)[2 + SUMS.index(function.kind), 1]
+    # Second moments of the offset, its increment and the first sum, and a sum of the last of these.
+    pairs = mpmath.eye(10)
+    for row, column in product(range(9), repeat=2):
+        pairs[row, column] = update[row // 3, column // 3] * update[row % 3, column % 3]
+    pairs[9, 8] = 1
+    return propagate(mpmath.eye(10) - pairs, k)[9, 4]
+
+
 _HEADS = {
     "relaxation": "q",
     "step_response": "p",
@@ -214,6 +251,10 @@ _HEADS = {
     "velocity_response": r"\dot{s}",
     "position_gramian": r"\mathcal{S}",
     "velocity_gramian": r"\dot{\mathcal{S}}",
+    "response_sum": r"s^{\Sigma}",
+    "second_response_sum": r"s^{\Sigma\Sigma}",
+    "third_response_sum": r"s^{\Sigma\Sigma\Sigma}",
+    "response_sum_gramian": r"\mathcal{S}^{\Sigma}",
 }
 _AT_ZERO = {"relaxation": 1, "velocity_response": 1}
 
@@ -231,6 +272,16 @@ class ModeFunctions:
 
 
 @dataclass(frozen=True)
+class ResponseSums:
+    """The repeated sums of the impulse response at one point (k, trace, determinant)."""
+
+    once: Expr
+    twice: Expr
+    thrice: Expr
+    gramian: Expr
+
+
+@dataclass(frozen=True)
 class Clock:
     """Continuous time or update counts: how a generator becomes a propagator.
 
@@ -239,19 +290,25 @@ class Clock:
         second_order: the coefficient of G B Gᵀ in the stationary balance
             G B + B Gᵀ − (second_order) G B Gᵀ = N; an update of finite size has 1, time has 0.
         classes: the six functions, in the order of ``KINDS``.
+        sum_classes: the repeated sums, in the order of ``SUMS``; in discrete time only.
     """
 
     name: str
     second_order: int
     classes: tuple[type[ModeFunction], ...]
+    sum_classes: tuple[type[ModeFunction], ...] = ()
 
     def functions(self, t: Expr, trace: Expr, determinant: Expr) -> ModeFunctions:
         """The six functions at one point."""
         return ModeFunctions(*(function(t, trace, determinant) for function in self.classes))
 
+    def sums(self, k: Expr, trace: Expr, determinant: Expr) -> ResponseSums:
+        """The repeated sums at one point."""
+        return ResponseSums(*(function(k, trace, determinant) for function in self.sum_classes))
 
-def _clock(name: str, second_order: int, base: type[ModeFunction]) -> Clock:
-    classes = tuple(
+
+def _classes(name: str, base: type[ModeFunction], kinds: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(
         type(
             f"{name}_{kind}",
             (base,),
@@ -262,13 +319,23 @@ def _clock(name: str, second_order: int, base: type[ModeFunction]) -> Clock:
                 "head": _HEADS[kind],
             },
         )
-        for kind in KINDS
+        for kind in kinds
     )
-    return Clock(name, second_order, classes)
 
 
-CONTINUOUS = _clock("continuous", 0, _ContinuousFunction)
-DISCRETE = _clock("discrete", 1, _DiscreteFunction)
+CONTINUOUS = Clock("continuous", 0, _classes("continuous", _ContinuousFunction, KINDS))
+DISCRETE = Clock(
+    "discrete",
+    1,
+    _classes("discrete", _DiscreteFunction, KINDS),
+    _classes("discrete", _DiscreteFunction, SUMS),
+)
 
 # Expressions pickle by the name of their functions, so each must be found in this module.
-globals().update({cls.__name__: cls for cls in (*CONTINUOUS.classes, *DISCRETE.classes)})
+globals().update(
+    {
+        cls.__name__: cls
+        for clock in (CONTINUOUS, DISCRETE)
+        for cls in (*clock.classes, *clock.sum_classes)
+    }
+)

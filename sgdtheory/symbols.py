@@ -9,30 +9,48 @@ from __future__ import annotations
 
 from typing import ClassVar as _ClassVar
 
-from sympy import Function, MatrixSymbol, Symbol
+from sympy import Function, MatrixSymbol, Symbol, latex
 
 __all__ = [
     "D",
     "L",
+    "M",
+    "N",
     "S",
     "Sigma",
+    "Sigma_ij",
+    "average",
     "beta",
+    "component",
     "coordinates",
+    "delta",
+    "dimension",
+    "epsilon",
     "eta",
+    "friction",
     "g",
     "gradient",
     "h",
+    "h_i",
+    "h_j",
     "identifier",
     "inverse_temperature",
     "k",
     "lamda",
+    "mass",
     "matrix",
     "modified_loss",
+    "n",
     "noise_intensity",
+    "noise_variance",
     "nu",
+    "phase",
+    "phase_space",
+    "prediction_error",
     "rho",
     "shift",
     "sigma2",
+    "spread",
     "t",
     "tau",
     "term",
@@ -68,6 +86,26 @@ class _Letter(Symbol):
         return prettyForm(self._printed.get(self.name, ("", self.name))[1])
 
 
+class _Average(Symbol):
+    """An average ⟨a·b⟩, named after what is averaged."""
+
+    __slots__ = ()
+
+    def _factors(self) -> list[Symbol]:
+        return [Symbol(name) for name in self.name.strip("<>").split("·")]
+
+    def _latex(self, printer: object) -> str:
+        factors = self._factors()
+        dot = r" \, " if "_" in self.name else r" \cdot "
+        return rf"\langle {dot.join(map(latex, factors))} \rangle"
+
+    def _pretty(self, printer: object) -> object:
+        from sympy.printing.pretty import pretty
+        from sympy.printing.pretty.stringpict import prettyForm
+
+        return prettyForm("⟨" + "·".join(map(pretty, self._factors())) + "⟩")
+
+
 theta = Symbol("theta", real=True)
 """Position; in a linear process the offset θ − μ from the minimum. Unit: θ."""
 v = Symbol("v", real=True)
@@ -78,6 +116,8 @@ g = Symbol("g", real=True)
 """The gradient that the optimiser sees: of the loss, the weight decay and the batch's error."""
 theta_next = _Letter("theta_next", real=True)
 """The position after the update, θ_{k+1}."""
+delta = Symbol("delta", real=True)
+"""Change of the position in one update, θ_{k+1} − θ_k."""
 theta_0 = Symbol("theta_0", real=True)
 """Start position, as an offset from the minimum."""
 v_0 = Symbol("v_0", real=True)
@@ -96,6 +136,14 @@ S = Symbol("S", positive=True)
 """Batch size."""
 lamda = Symbol("lamda", nonnegative=True)
 """L2 weight decay λ. Unit: loss/θ²."""
+N = Symbol("N", positive=True)
+"""Number of examples in the data set."""
+M = Symbol("M", integer=True, positive=True)
+"""Updates per epoch: full batches in the data set."""
+n = Symbol("n", integer=True, nonnegative=True)
+"""Number of an epoch's batches."""
+phase = Symbol("phi", integer=True, nonnegative=True)
+"""Batches of its epoch that are over at an update."""
 tau = Symbol("tau", nonnegative=True)
 """Dampening, as torch.optim.SGD has it."""
 nu = Symbol("nu", nonnegative=True)
@@ -111,14 +159,34 @@ sigma2 = _Letter("sigma2", nonnegative=True)
 """Noise scale σ² when the noise covariance is proportional to the Hessian. Unit: loss."""
 Sigma = Symbol("Sigma", nonnegative=True)
 """Variance of one example's gradient along a direction. Unit: (loss/θ)²."""
+dimension = Symbol("d", integer=True, positive=True)
+"""Number of parameters."""
+spread = Symbol("P", nonnegative=True)
+"""Mean square distance from the true weights along a direction. Unit: θ²."""
+prediction_error = Symbol("T", nonnegative=True)
+"""tr(HP), the mean square error of a regression's prediction beside the labels' own noise."""
+mass = Symbol("m", nonnegative=True)
+"""Mass of the particle of unit force. Unit: time²."""
+friction = Symbol("Gamma", real=True)
+"""Friction of the particle of unit force. Unit: time."""
 noise_intensity = Symbol("I", nonnegative=True)
 """Covariance of a random force per unit of time."""
+noise_variance = Symbol("V", nonnegative=True)
+"""Variance of a batch gradient's error. Unit: (loss/θ)²."""
 inverse_temperature = Symbol("kappa", positive=True)
 """κ, which makes κΦ the exponent of a stationary density."""
 modified_loss = Symbol("Phi", real=True)
 """Φ, what the process descends."""
+h_i = Symbol("h_i", real=True)
+"""Curvature of the first of two eigen-directions."""
+h_j = Symbol("h_j", real=True)
+"""Curvature of the second of two eigen-directions."""
+Sigma_ij = Symbol("Sigma_ij", real=True)
+"""Covariance of one example's gradient between two eigen-directions. Unit: (loss/θ)²."""
 xi = Symbol("xi", real=True)
 """One example's gradient error: mean 0, covariance Σ."""
+epsilon = Symbol("epsilon", real=True)
+"""The error of a batch's gradient."""
 
 shift = Symbol("z")
 """The shift by one update, z f_k = f_{k+1}; also the variable of a characteristic polynomial."""
@@ -150,6 +218,21 @@ def coordinates(dimension: int, *, start: bool = False) -> tuple[Symbol, ...]:
     return tuple(Symbol(f"x_{i}{suffix}", real=True) for i in range(1, dimension + 1))
 
 
+def phase_space(directions: int, *, start: bool = False) -> tuple[Symbol, ...]:
+    """Positions, then velocities, of several directions: θ_1, θ_2, …, v_1, v_2, … .
+
+    Args:
+        directions: how many.
+        start: whether they name the start, θ_{1,0}, instead of the present.
+
+    >>> phase_space(2)
+    (theta_1, theta_2, v_1, v_2)
+    """
+    suffix = "_0" if start else ""
+    numbers = range(1, directions + 1)
+    return tuple(Symbol(f"{x}_{i}{suffix}", real=True) for x in ("theta", "v") for i in numbers)
+
+
 def matrix(name: str, rows: int, columns: int | None = None) -> MatrixSymbol:
     """A matrix that an equation names as a whole.
 
@@ -176,3 +259,21 @@ def term(sequence: str, lag: int) -> Symbol:
     """
     subscript = f"{{k{lag:+d}}}" if lag else "k"
     return _Letter(f"{sequence}_{subscript}", real=True)
+
+
+def component(letter: Symbol, index: str) -> Symbol:
+    """One coordinate of a vector that a letter stands for.
+
+    >>> component(theta, "i")
+    theta_i
+    """
+    return _Letter(f"{letter}_{index}", real=True)
+
+
+def average(*factors: Symbol) -> Symbol:
+    """The average of a quantity, or of a scalar product, over a stationary run.
+
+    >>> average(theta, g)
+    <theta·g>
+    """
+    return _Average("<" + "·".join(map(str, factors)) + ">", real=True)

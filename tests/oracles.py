@@ -206,3 +206,121 @@ def spectral_radius(M):
 def flat(matrix):
     """Entries of a nested tuple or a scalar, in the order of reading."""
     return [x for row in matrix for x in row] if isinstance(matrix, tuple) else [matrix]
+
+
+# -- epochs (section 8): sums over the batches, one by one ---------------------------------------
+
+
+def batch_covariance(batch, dataset, M):
+    """Cov of one batch's error and of two of one epoch, per unit Σ: a finite population's."""
+    one = M[0][0] * 0 + 1  # in the arithmetic of M's entries
+    return one * (dataset - batch) / (batch * (dataset - 1)), -one / (dataset - 1)
+
+
+def column(A, x):
+    return (A[0][0] * x[0] + A[0][1] * x[1], A[1][0] * x[0] + A[1][1] * x[1])
+
+
+def dyad(x, y, weight=1):
+    return tuple(tuple(x[i] * y[j] * weight for j in range(2)) for i in range(2))
+
+
+def added(x, y):
+    return (x[0] + y[0], x[1] + y[1])
+
+
+def from_kicks(responses, single, pair):
+    """Covariance of Σ_r u_r ε_r with Var ε = single and Cov = pair."""
+    total, gained = (0, 0), NOTHING
+    for u in responses:
+        total, gained = added(total, u), plus(gained, dyad(u, u), single - pair)
+    return plus(gained, dyad(total, total), pair)
+
+
+def power(A, count):
+    return leap(A, NOTHING, count)[0]
+
+
+def geometric(A, count):
+    """Σ_{i<count} Aⁱ by doubling."""
+    if count == 0:
+        return NOTHING
+    half = geometric(A, count // 2)
+    total = plus(half, times(power(A, count // 2), half))
+    return plus(total, power(A, count - 1)) if count % 2 else total
+
+
+def responses_to_kicks(M, n, count):
+    kicks = [n]
+    for _ in range(count - 1):
+        kicks.append(column(M, kicks[-1]))
+    return kicks[:count]
+
+
+def reshuffled_covariance(M, n, steps, batch, dataset, phase=0):
+    """Covariance after `steps` updates from a fixed start, `phase` batches into an epoch."""
+    single, pair = batch_covariance(batch, dataset, M)
+    length = dataset // batch
+    kicks = responses_to_kicks(M, n, length)
+    first = min(steps, length - phase)
+    count, rest = divmod(steps - first, length)
+    whole = from_kicks(kicks, single, pair)
+    onward, gained = leap(power(M, length), whole, count)
+    gained = plus(gained, sandwiched(onward, from_kicks(kicks[:first], single, pair)))
+    return plus(sandwiched(power(M, rest), gained), from_kicks(kicks[:rest], single, pair))
+
+
+def reshuffled_stationary(M, n, lags, batch, dataset):
+    """Phase averages of E[x(t + k) x(t)ᵀ], by lag; a dictionary."""
+    single, pair = batch_covariance(batch, dataset, M)
+    length = dataset // batch
+    kicks = responses_to_kicks(M, n, length)
+    ends = stationary_recursion(power(M, length), from_kicks(kicks, single, pair))
+    steady = [(0, 0)]
+    for kick in kicks:
+        steady.append(added(steady[-1], kick))
+    totals = dict.fromkeys(lags, NOTHING)
+    for phase in range(length):
+        here = plus(sandwiched(power(M, phase), ends), from_kicks(kicks[:phase], single, pair))
+        for lag in lags:
+            ahead = min(lag, length - phase)
+            shared = dyad(column(power(M, lag - ahead), steady[ahead]), steady[phase], pair)
+            seen = plus(times(power(M, lag), here), shared)
+            totals[lag] = plus(totals[lag], seen, (M[0][0] * 0 + 1) / length)
+    return totals
+
+
+def inverse(A):
+    det = A[0][0] * A[1][1] - A[0][1] * A[1][0]
+    return ((A[1][1] / det, -A[0][1] / det), (-A[1][0] / det, A[0][0] / det))
+
+
+def fixed_order_covariance(M, n, steps, batch, dataset):
+    """Covariance after `steps` updates from a fixed start: every batch kicks again and again."""
+    single, pair = batch_covariance(batch, dataset, M)
+    length = dataset // batch
+    round_trip = power(M, length)
+    responses = []
+    for place in range(min(steps, length)):
+        times_seen = (steps - 1 - place) // length + 1
+        last = (steps - 1 - place) % length
+        kick = column(power(M, last), n)
+        responses.append(column(geometric(round_trip, times_seen), kick))
+    return from_kicks(responses, single, pair)
+
+
+def fixed_order_stationary(M, n, lags, batch, dataset):
+    """E[x(t + k) x(t)ᵀ] on the limit cycle, by lag; a dictionary."""
+    single, pair = batch_covariance(batch, dataset, M)
+    length = dataset // batch
+    cycle = inverse(plus(ONE, power(M, length), -1))
+    settled = [column(cycle, kick) for kick in responses_to_kicks(M, n, length)]
+    found = {}
+    for lag in lags:
+        later = [settled[(place + lag) % length] for place in range(length)]
+        # The batch at `place` before t kicks `lag` updates further on.
+        total, gained = (0, 0), NOTHING
+        for now, then in zip(settled, later, strict=True):
+            total, gained = added(total, now), plus(gained, dyad(then, now), single - pair)
+        found[lag] = plus(gained, dyad(total, total), pair)
+    return found

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_lyapunov
 
+import sgdtheory as sgd
 from validation import linear, report
-from validation.comparison import family_limit, spread_response, verdicts
+from validation.comparison import family_limit, prepare, stationary_noise, verdicts
 from validation.curvature import geometry
 from validation.linear import Effort, Subject, linear_subjects
 from validation.trajectories import Settings
@@ -23,19 +24,38 @@ def experiment():
     return linear.run(subject, EFFORT, seed=1)
 
 
-def test_spread_response_solves_the_lyapunov_equation_of_all_directions():
+def test_stationary_noise_is_that_of_the_examples_where_the_run_spreads():
+    """White noise of this covariance spreads over positions where gradients vary just so."""
     settings = Settings(0.1, 0.9, 64, 0.01)
-    shape = geometry(linear_subjects()[0].problem, settings.weight_decay)
+    problem = linear_subjects()[0].problem
+    # Two outputs, so that each is seen to get the noise of its own residuals.
+    problem = dataclasses.replace(
+        problem, targets=np.hstack([problem.targets, problem.features[:, :1] ** 2])
+    )
+    shape = geometry(problem, settings.weight_decay)
     eta, beta, size = settings.learning_rate, settings.momentum, len(shape.eigenvalues)
     h = np.diag(shape.eigenvalues + settings.weight_decay)
     eye = np.eye(size)
     update = np.block([[eye - eta * h, eta * beta * eye], [-h, beta * eye]])
     kick = np.vstack([-eta * eye, -eye])
-    whole = solve_discrete_lyapunov(update, kick @ shape.noise[0] @ kick.T / settings.batch_size)
-    response = spread_response(settings, shape.eigenvalues)
-    np.testing.assert_allclose(
-        response * shape.noise[0], whole[:size, :size], rtol=1e-9, atol=1e-12
-    )
+    hyper = sgd.Hyperparameters(eta, beta, settings.batch_size, settings.weight_decay)
+    for output, noise in enumerate(stationary_noise(problem, shape, hyper)):
+        whole = solve_discrete_lyapunov(update, kick @ noise @ kick.T / settings.batch_size)
+        root = np.linalg.cholesky(whole[:size, :size])
+        averaged = np.zeros((size, size))
+        # Positions ± each column of a square root of the spread average any quadratic form.
+        for column in root.T:
+            for sign in (1, -1):
+                weights = shape.minimum[:, output] + sign * np.sqrt(size) * shape.vectors @ column
+                errors = problem.features @ weights - problem.targets[:, output]
+                gradients = problem.features @ shape.vectors * errors[:, None]
+                averaged += np.cov(gradients.T, bias=True) / (2 * size)
+        np.testing.assert_allclose(noise, averaged, rtol=1e-9, atol=1e-12)
+
+
+def test_a_learning_rate_at_which_the_noise_drives_itself_is_refused():
+    with pytest.raises(sgd.UnstableError, match="the noise that grows with the distance"):
+        prepare(linear_subjects()[0].problem, Settings(0.5, 0.9, 1, 0.01))
 
 
 def test_discrete_theory_holds_for_every_observable(experiment):

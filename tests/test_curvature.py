@@ -59,43 +59,11 @@ def test_noise_is_the_covariance_of_autograd_gradients(output):
     np.testing.assert_allclose(found.noise[output], expected, atol=1e-13)
 
 
-def test_noise_around_the_minimum_averages_over_positions_exactly():
-    # Positions ± each column of a square root of the spread average any quadratic form exactly.
-    problem = small_problem()
-    found = geometry(problem, WEIGHT_DECAY)
-    root = np.random.default_rng(5).normal(size=(4, 4))
-    spread = np.stack([root @ root.T, 2 * root @ root.T])
-    averaged = np.zeros((4, 4))
-    for column in root.T:
-        for sign in (1, -1):
-            offset = sign * 2.0 * found.vectors @ column  # √4: four columns share the average
-            weights = found.minimum + offset[:, None] * np.array([[1.0, np.sqrt(2.0)]])
-            gradients = per_example_gradients(problem, weights)
-            averaged += covariance_in_eigenbasis(gradients, found.vectors, 0) / 8
-    np.testing.assert_allclose(found.noise_around_minimum(spread)[0], averaged, rtol=1e-12)
-
-
-def test_stationary_noise_is_where_noise_and_spread_agree():
-    found = geometry(small_problem(), WEIGHT_DECAY)
-
-    def spread_of(noise):
-        return 0.01 * noise
-
-    noise = found.stationary_noise(spread_of)
-    np.testing.assert_allclose(found.noise_around_minimum(spread_of(noise)), noise, rtol=1e-11)
-
-
-def test_runaway_noise_is_refused_with_a_reason():
-    found = geometry(small_problem(), WEIGHT_DECAY)
-    with pytest.raises(ValueError, match="learning rate is at or beyond the limit"):
-        found.stationary_noise(lambda noise: 10.0 * noise)
-
-
 def test_noise_shape_vanishes_for_noise_proportional_to_the_hessian():
     found = geometry(small_problem(), WEIGHT_DECAY)
     proportional = np.broadcast_to(np.diag(found.eigenvalues), found.noise.shape)
     shape = type(found)(
-        found.eigenvalues, found.vectors, found.minimum, found.projected, 0.7 * proportional
+        found.eigenvalues, found.vectors, found.minimum, 0.7 * proportional
     ).noise_shape()
     assert shape.scale == pytest.approx(1.4)
     assert shape.distance == pytest.approx(0.0, abs=1e-14)

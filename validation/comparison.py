@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 import sgdtheory as sgd
-from sgdtheory import symbols as s
+from sgdtheory.multiplicative_noise import FiniteDataset
 from validation.curvature import Geometry, geometry
 from validation.data import Array, Regression
 from validation.estimators import Estimate, ReplicaAverages, jackknife, replica_mean, z_scores
@@ -32,7 +32,7 @@ __all__ = [
     "local_displacement_row",
     "prepare",
     "relaxation_rows",
-    "spread_response",
+    "stationary_noise",
     "stationary_rows",
     "verdicts",
 ]
@@ -120,13 +120,12 @@ class Case:
 def prepare(problem: Regression, settings: Settings) -> Case:
     """Curvature and noise of a problem, and both theories given these."""
     shape = geometry(problem, settings.weight_decay)
-    response = spread_response(settings, shape.eigenvalues)
-    noise = shape.stationary_noise(lambda noise: response * noise)
-    at_minimum = np.diagonal(shape.noise.sum(axis=0))
-    directions = np.flatnonzero(at_minimum > NOISELESS * at_minimum.max())
     hyper = sgd.Hyperparameters(
         settings.learning_rate, settings.momentum, settings.batch_size, settings.weight_decay
     )
+    noise = stationary_noise(problem, shape, hyper)
+    at_minimum = np.diagonal(shape.noise.sum(axis=0))
+    directions = np.flatnonzero(at_minimum > NOISELESS * at_minimum.max())
     spectrum = sgd.Spectrum(
         shape.eigenvalues[directions],
         noise_variances=np.diagonal(noise.sum(axis=0))[directions],
@@ -135,20 +134,21 @@ def prepare(problem: Regression, settings: Settings) -> Case:
     return Case(problem, settings, shape, directions, noise, models)
 
 
-def spread_response(settings: Settings, eigenvalues: Array) -> Array:
-    """R with P_ij = R_ij Σ_ij: the stationary covariance of positions that unit noise causes.
+def stationary_noise(problem: Regression, shape: Geometry, hyper: sgd.Hyperparameters) -> Array:
+    """Covariance of one example's gradient in the stationary state, in the eigenbasis, (m, d, d).
 
-    In the eigenbasis directions i and j obey x' = M x + n ε each, so their 2×2 cross-covariance
-    solves X = M_i X M_jᵀ + n nᵀ/S: four linear equations a pair, whatever the noise covariance.
+    Outputs share their inputs and nothing else: each is a regression of its own.
+
+    Raises:
+        UnstableError: at or beyond the learning rate where the noise drives itself beyond bounds.
     """
-    exact = sgd.recursion(sgd.heavy_ball(), curvature=s.h)
-    values = {s.eta: settings.learning_rate, s.beta: settings.momentum}
-    maps = sgd.lower(exact.map.subs(values), (s.h,))(eigenvalues + settings.weight_decay)
-    kick = np.array(exact.kick.subs(values), dtype=np.float64).ravel()
-    pairs = np.einsum("iab,jcd->ijacbd", maps, maps).reshape(len(maps), len(maps), 4, 4)
-    injected = np.outer(kick, kick).ravel() / settings.batch_size
-    right_hand_side = np.broadcast_to(injected, pairs.shape[:3])[..., None]
-    return np.linalg.solve(np.eye(4) - pairs, right_hand_side)[..., 0, 0]
+    V = shape.vectors
+    return np.stack(
+        [
+            V.T @ FiniteDataset(problem.features, target).stationary(hyper).noise_covariance @ V
+            for target in problem.targets.T
+        ]
+    )
 
 
 def compare(

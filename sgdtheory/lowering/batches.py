@@ -11,16 +11,18 @@ from typing import Any
 from sgdtheory.lowering.propagation import (
     compose_flows,
     compose_moments,
+    compose_sums,
     mirror,
     mirror_flow,
     mirror_moments,
+    restored_sums,
     short_flow,
     short_moments,
     unit_flow,
     unit_moments,
 )
 
-__all__ = ["continuous_batch", "discrete_batch"]
+__all__ = ["continuous_batch", "discrete_batch", "discrete_sums_batch"]
 
 Choose = Callable[..., Any]
 
@@ -93,3 +95,40 @@ def discrete_batch(
     if gather:
         moments = _chosen(choose, alternating, mirror_moments(moments), moments)
     return (*flow, *moments)
+
+
+def discrete_sums_batch(steps: Any, trace: Any, determinant: Any, choose: Choose) -> Any:
+    """Repeated sums of the impulse response over a number of updates.
+
+    Args:
+        steps: of every element; whole numbers of an integer type.
+        trace: of its generator.
+        determinant: of its generator.
+        choose: ``where`` of the array library.
+    """
+    alternating = trace > 2
+    whole = discrete_batch(steps, trace, determinant, choose, gather=True)
+    # What stands in for an alternating mode is dropped at the end, and must only stay finite.
+    own_trace, own_determinant = trace, choose(alternating, determinant, 1.0 + 0.0 * determinant)
+    restored = restored_sums(steps, whole[:4], whole[4:], own_trace, own_determinant)
+    trace, determinant = _chosen(
+        choose, alternating, (1.0 + 0.0 * trace, 0.0 * determinant), (trace, determinant)
+    )
+    power, power_moments = unit_flow(trace, determinant), unit_moments(trace, determinant)
+    zero = 0.0 * (steps + power[0])
+    flow: Any = (zero + 1.0, zero, zero, zero + 1.0)
+    sums: Any = (zero, zero, zero, zero)
+    power_sums: Any = sums
+    remaining, size = steps, 1.0
+    while bool((remaining > 0).any()):
+        odd = remaining % 2 == 1
+        longer = compose_sums(sums, flow, power_sums, power, power_moments, size)
+        sums = _chosen(choose, odd, longer, sums)
+        flow = _chosen(choose, odd, compose_flows(flow, power, determinant, choose), flow)
+        remaining = remaining // 2
+        if bool((remaining > 0).any()):
+            power_sums = compose_sums(power_sums, power, power_sums, power, power_moments, size)
+            power_moments = compose_moments(power_moments, power, power_moments, determinant)
+            power = compose_flows(power, power, determinant, choose)
+            size *= 2.0
+    return _chosen(choose, alternating, restored, sums)

@@ -26,6 +26,8 @@ def _choose(condition: bool, yes: float, no: float) -> float:
 
 _compose_flows = jit(propagation.compose_flows)
 _compose_moments = jit(propagation.compose_moments)
+_compose_sums = jit(propagation.compose_sums)
+_restored_sums = jit(propagation.restored_sums)
 _short_flow = jit(propagation.short_flow)
 _short_moments = jit(propagation.short_moments)
 _unit_flow = jit(propagation.unit_flow)
@@ -108,6 +110,37 @@ def _discrete_mode(steps: float, trace: float, determinant: float) -> Any:
     return flow + moments
 
 
+@jit
+def _discrete_sums(steps: float, trace: float, determinant: float) -> Any:
+    if trace > 2:
+        whole = _discrete_mode(steps, trace, determinant)
+        return _restored_sums(steps, whole[:4], whole[4:], trace, determinant)
+    remaining = _checked_steps(steps)
+    power, power_moments = _unit_flow(trace, determinant), _unit_moments(trace, determinant)
+    flow, sums, power_sums = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0)
+    size = 1.0
+    while remaining > 0:
+        if remaining & 1:
+            sums = _compose_sums(sums, flow, power_sums, power, power_moments, size)
+            flow = _compose_flows(flow, power, determinant, _choose)
+        remaining >>= 1
+        power_sums = _compose_sums(power_sums, power, power_sums, power, power_moments, size)
+        power_moments = _compose_moments(power_moments, power, power_moments, determinant)
+        power = _compose_flows(power, power, determinant, _choose)
+        size *= 2.0
+    return sums
+
+
+@jit
+def _minimum(first: float, second: float) -> float:
+    return min(first, second)
+
+
+@jit
+def _maximum(first: float, second: float) -> float:
+    return max(first, second)
+
+
 NAMESPACE: dict[str, Any] = {
     **{name: getattr(math, name) for name in ELEMENTARY.values()},
     "sqrt": math.sqrt,
@@ -115,6 +148,9 @@ NAMESPACE: dict[str, Any] = {
     "continuous_mode": _continuous_mode,
     "discrete_flow": _discrete_flow,
     "discrete_mode": _discrete_mode,
+    "discrete_sums": _discrete_sums,
+    "minimum": _minimum,
+    "maximum": _maximum,
 }
 
 

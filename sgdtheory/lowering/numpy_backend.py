@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sgdtheory.lowering.batches import continuous_batch, discrete_batch
+from sgdtheory.lowering.batches import continuous_batch, discrete_batch, discrete_sums_batch
 from sgdtheory.lowering.printer import ELEMENTARY, Source, define
 from sgdtheory.lowering.propagation import LARGEST_SHORT_TIME
 
@@ -39,11 +39,19 @@ def _continuous(time: Any, trace: Any, determinant: Any, *, gather: bool) -> tup
     return continuous_batch(time, trace, determinant, halvings, np.where, gather=gather)
 
 
-def _discrete(steps: Any, trace: Any, determinant: Any, *, gather: bool) -> tuple[Any, ...]:
+def _whole(steps: Any) -> NDArray[np.int64]:
     if np.any(steps != np.floor(steps)) or np.any(np.less(steps, 0) | np.greater(steps, 2.0**53)):
         raise ValueError(f"k = {steps}: update counts are whole numbers from 0 to 2⁵³.")
-    whole = np.asarray(steps, dtype=np.int64)
+    return np.asarray(steps, dtype=np.int64)
+
+
+def _discrete(steps: Any, trace: Any, determinant: Any, *, gather: bool) -> tuple[Any, ...]:
+    whole = _whole(steps)
     return discrete_batch(whole, np.asarray(trace), determinant, np.where, gather=gather)
+
+
+def _discrete_sums(steps: Any, trace: Any, determinant: Any) -> Any:
+    return discrete_sums_batch(_whole(steps), np.asarray(trace), determinant, np.where)
 
 
 NAMESPACE: dict[str, Any] = {
@@ -53,6 +61,9 @@ NAMESPACE: dict[str, Any] = {
     "continuous_mode": partial(_continuous, gather=True),
     "discrete_flow": partial(_discrete, gather=False),
     "discrete_mode": partial(_discrete, gather=True),
+    "discrete_sums": _discrete_sums,
+    "minimum": np.minimum,
+    "maximum": np.maximum,
 }
 
 # Elements computed together: their intermediate arrays stay in a core's cache.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import sympy
@@ -17,7 +18,7 @@ from sympy import Add, Expr, Float, Function, Mul, Pow, Rational, Symbol, cse, n
 from sympy.matrices import MatrixBase
 from sympy.printing.pycode import PythonCodePrinter
 
-from sgdtheory.special_functions import CONTINUOUS, DISCRETE, ModeFunction
+from sgdtheory.special_functions import CONTINUOUS, DISCRETE, SUMS, ModeFunction
 from sgdtheory.symbols import identifier
 
 __all__ = ["ELEMENTARY", "Source", "define", "generate"]
@@ -32,13 +33,19 @@ ELEMENTARY = {
     sympy.cosh: "cosh",
     sympy.tanh: "tanh",
     sympy.atan: "atan",
+    sympy.floor: "floor",
 }
+EXTREMES = {sympy.Min: "minimum", sympy.Max: "maximum"}
 # What a back end's `continuous_flow` and `discrete_flow` return, in this order; its
-# `continuous_mode` and `discrete_mode` return the moments after these.
+# `continuous_mode` and `discrete_mode` return the moments after these, `discrete_sums` the sums.
 FLOW = ("relaxation", "step_response", "impulse_response", "velocity_response")
 MOMENTS = ("position_gramian", "mixed_gramian", "velocity_gramian")
-_CLOCKS = {cls: clock.name for clock in (CONTINUOUS, DISCRETE) for cls in clock.classes}
-_KNOWN = {**ELEMENTARY, **{cls: cls.__name__ for cls in _CLOCKS}}
+_CLOCKS = {
+    cls: clock.name
+    for clock in (CONTINUOUS, DISCRETE)
+    for cls in (*clock.classes, *clock.sum_classes)
+}
+_KNOWN = {**ELEMENTARY, **EXTREMES, **{cls: cls.__name__ for cls in _CLOCKS}}
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,17 @@ class _Printer(PythonCodePrinter):
 
     _print_exp = _print_Function
     _print_log = _print_Function
-    for _name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "atan"):
+    for _name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "floor"):
         locals()[f"_print_{_name}"] = _print_Function
     del _name
+
+    def _print_Min(self, expr: Expr) -> str:
+        """Two at a time, as every array library has it."""
+        first, *others = map(self._print, expr.args)
+        name = EXTREMES[expr.func]
+        return reduce(lambda printed, other: f"{name}({printed}, {other})", others, first)
+
+    _print_Max = _print_Min  # noqa: N815
 
     def _print_Float(self, expr: Float) -> str:
         return repr(float(expr))
@@ -105,12 +120,14 @@ def generate(expression: Expr | MatrixBase, arguments: Sequence[Symbol]) -> Sour
     points = [argument for point in modes.points for argument in point[1]]
     unknowns = [entry.xreplace(modes.values) for entry in folded]
     shared, reduced = cse([*points, *unknowns], symbols=numbered_symbols("_x"), order="none")
-    before, after = _split(shared, set(modes.values.values()))
     printer = _Printer()
+    statements = [
+        _Statement(f"{x} = {printer.doprint(value)}", {x}, value.free_symbols)
+        for x, value in shared
+    ]
+    statements += modes.statements(reduced[: len(points)], printer)
     lines = [f"def lowered({', '.join(names.values())}):"]
-    lines += [f"    {x} = {printer.doprint(value)}" for x, value in before]
-    lines += modes.lines([printer.doprint(value) for value in reduced[: len(points)]])
-    lines += [f"    {x} = {printer.doprint(value)}" for x, value in after]
+    lines += [f"    {statement.text}" for statement in _in_order(statements)]
     returned = ", ".join(printer.doprint(value) for value in reduced[len(points) :])
     lines.append(f"    return ({returned},)")
     shape = expression.shape if matrix else None
@@ -118,10 +135,31 @@ def generate(expression: Expr | MatrixBase, arguments: Sequence[Symbol]) -> Sour
 
 
 @dataclass(frozen=True)
+class _Statement:
+    """A line of the source: the variables it defines, and those it needs."""
+
+    text: str
+    defines: set[Symbol]
+    needs: set[Symbol]
+
+
+def _in_order(statements: Sequence[_Statement]) -> list[_Statement]:
+    """Statements, each after those that define what it needs."""
+    ordered: list[_Statement] = []
+    pending = list(statements)
+    while pending:
+        unknown = set().union(*(statement.defines for statement in pending))
+        ordered += [statement for statement in pending if not statement.needs & unknown]
+        pending = [statement for statement in pending if statement.needs & unknown]
+    return ordered
+
+
+@dataclass(frozen=True)
 class _Modes:
     """The mode functions of an expression, gathered by the point at which they are taken.
 
-    One call yields all functions at a point, so each point is one line of the source.
+    One call yields all functions at a point, so each point is one line of the source, and one more
+    if it has sums. A point may itself contain mode functions: of an epoch as one long update.
     """
 
     points: tuple[tuple[str, tuple[Expr, ...]], ...]
@@ -136,42 +174,41 @@ class _Modes:
         values = {
             f: identifier(f"_m{points.index((_CLOCKS[f.func], f.args))}_{f.kind}") for f in found
         }
-        return cls(points, values)
+        inner = tuple(
+            (clock, tuple(argument.xreplace(values) for argument in arguments))
+            for clock, arguments in points
+        )
+        return cls(inner, values)
 
-    def lines(self, printed_points: Sequence[str]) -> list[str]:
-        used = {symbol.name for symbol in self.values.values()}
-        lines = []
+    def statements(self, reduced: Sequence[Expr], printer: _Printer) -> Iterator[_Statement]:
+        """One statement a point and group of functions, `reduced` being the points' arguments."""
+        used = {symbol.name: symbol for symbol in self.values.values()}
         for number, (clock, _) in enumerate(self.points):
-            flow, moments = ([f"_m{number}_{kind}" for kind in kinds] for kinds in (FLOW, MOMENTS))
-            gathers = not used.isdisjoint(moments)
-            names = [*flow, *moments] if gathers else flow
-            targets = ", ".join(name if name in used else "_" for name in names)
-            point = ", ".join(printed_points[3 * number : 3 * number + 3])
-            lines.append(f"    {targets} = {clock}_{'mode' if gathers else 'flow'}({point})")
-        return lines
-
-
-def _split(
-    shared: Sequence[tuple[Symbol, Expr]], late: set[Symbol]
-) -> tuple[list[tuple[Symbol, Expr]], list[tuple[Symbol, Expr]]]:
-    """Common subexpressions that can be computed before the mode functions, and those after."""
-    before, after = [], []
-    waiting = set(late)
-    for symbol, value in shared:
-        if value.free_symbols & waiting:
-            waiting.add(symbol)
-            after.append((symbol, value))
-        else:
-            before.append((symbol, value))
-    return before, after
+            arguments = reduced[3 * number : 3 * number + 3]
+            point = ", ".join(map(printer.doprint, arguments))
+            needs: set[Symbol] = set().union(*(argument.free_symbols for argument in arguments))
+            flow, moments, sums = (
+                [f"_m{number}_{kind}" for kind in kinds] for kinds in (FLOW, MOMENTS, SUMS)
+            )
+            gathers = not used.keys().isdisjoint(moments)
+            for call, names in (
+                ("mode" if gathers else "flow", [*flow, *moments] if gathers else flow),
+                ("sums", sums),
+            ):
+                defines = {used[name] for name in names if name in used}
+                if defines:
+                    targets = ", ".join(name if name in used else "_" for name in names)
+                    yield _Statement(f"{targets} = {clock}_{call}({point})", defines, needs)
 
 
 # What a generated source itself calls; its own variables begin with an underscore.
 _RESERVED = {
     *ELEMENTARY.values(),
+    *EXTREMES.values(),
     "sqrt",
     "lowered",
     *(f"{clock.name}_{kind}" for clock in (CONTINUOUS, DISCRETE) for kind in ("flow", "mode")),
+    "discrete_sums",
 }
 
 
@@ -224,12 +261,7 @@ def _check_nodes(node: Any) -> None:
     """Refuse all but sums, products, powers, symbols, real numbers and the table's functions."""
     if _is_constant(node) and node.is_real and node.is_finite:
         return
-    nested = isinstance(node, ModeFunction) and any(a.has(ModeFunction) for a in node.args)
-    if (
-        nested
-        or (node.func not in _KNOWN and not isinstance(node, _ARITHMETIC))
-        or _is_constant(node)
-    ):
+    if (node.func not in _KNOWN and not isinstance(node, _ARITHMETIC)) or _is_constant(node):
         raise ValueError(
             f"expression contains {node}, for which no back end has a meaning. Evaluate it first "
             "(.doit()), or replace it by sums, products and powers of real numbers and functions "

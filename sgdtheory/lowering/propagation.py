@@ -18,9 +18,11 @@ __all__ = [
     "LARGEST_SHORT_TIME",
     "compose_flows",
     "compose_moments",
+    "compose_sums",
     "mirror",
     "mirror_flow",
     "mirror_moments",
+    "restored_sums",
     "short_flow",
     "short_moments",
     "unit_flow",
@@ -29,6 +31,7 @@ __all__ = [
 
 Flow = tuple[Any, Any, Any, Any]
 Moments = tuple[Any, Any, Any]
+Sums = tuple[Any, Any, Any, Any]
 
 # Doubling starts where the series below have converged: a τ ≤ 1/8 and √b τ ≤ 1/8.
 LARGEST_SHORT_TIME = 0.125
@@ -71,6 +74,53 @@ def compose_moments(first: Moments, flow: Flow, then: Moments, determinant: Any)
         xw2 + q * pull * xx1 + (q * w + s * pull) * xw1 + s * w * ww1,
         ww2 + pull * pull * xx1 + 2.0 * pull * w * xw1 + w * w * ww1,
     )
+
+
+def compose_sums(
+    first: Sums, first_flow: Flow, then: Sums, then_flow: Flow, then_moments: Moments, steps: Any
+) -> Sums:
+    """Repeated sums of the impulse response over both stretches, and the Gramian of the first.
+
+    In the second stretch the response is q₁ s_j + s₁ ṡ_j, and ṡ sums to s.
+
+    Args:
+        first: sums of the one stretch.
+        first_flow: its flow.
+        then: sums of the other.
+        then_flow: its flow.
+        then_moments: its second moments.
+        steps: updates in it.
+    """
+    c1, d1, e1, squares1 = first
+    c2, d2, e2, squares2 = then
+    q, _, s, _ = first_flow
+    position = then_moments[0]
+    pairs = 0.5 * steps * (steps - 1.0)
+    # c² grows by 2 c s + s² an update.
+    mixed = 0.5 * (c2 * c2 - position)
+    squares = q * q * squares2 + s * s * position + 2.0 * q * s * mixed
+    return (
+        c1 + q * c2 + s * then_flow[2],
+        d1 + steps * c1 + q * d2 + s * c2,
+        e1 + steps * d1 + pairs * c1 + q * e2 + s * d2,
+        squares1 + steps * c1 * c1 + 2.0 * c1 * (q * d2 + s * c2) + squares,
+    )
+
+
+def restored_sums(steps: Any, flow: Flow, moments: Moments, trace: Any, determinant: Any) -> Sums:
+    """The same from flow and moments alone, accurate where the restoring force is strong.
+
+    The step response is b times the response's sum, and the relaxation q = ṡ + a s sums to s + a c.
+    """
+    _, p, s, _ = flow
+    position, mixed, velocity = moments
+    once = p / determinant
+    relaxed = s + trace * once
+    twice = (steps - relaxed) / determinant
+    thrice = (0.5 * steps * (steps - 1.0) - once - trace * twice) / determinant
+    relaxed_squares = velocity + 2.0 * trace * mixed + trace * trace * position
+    squares = (steps - 2.0 * relaxed + relaxed_squares) / (determinant * determinant)
+    return once, twice, thrice, squares
 
 
 def short_flow(time: Any, trace: Any, determinant: Any) -> Flow:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sgdtheory.lowering.batches import continuous_batch, discrete_batch
+from sgdtheory.lowering.batches import continuous_batch, discrete_batch, discrete_sums_batch
 from sgdtheory.lowering.numpy_backend import doublings
 from sgdtheory.lowering.printer import ELEMENTARY, Source, define
 
@@ -22,11 +22,28 @@ def _continuous(time: Any, trace: Any, determinant: Any, *, gather: bool) -> tup
     return continuous_batch(t, a, b, halvings, torch.where, gather=gather)
 
 
+def _whole(steps: torch.Tensor) -> torch.Tensor:
+    if bool(((steps < 0) | (steps > 2.0**53) | (steps != steps.floor())).any()):
+        raise ValueError(f"k = {steps}: update counts are whole numbers from 0 to 2⁵³.")
+    return steps.detach().to(torch.int64)
+
+
 def _discrete(steps: Any, trace: Any, determinant: Any, *, gather: bool) -> tuple[Any, ...]:
     k, a, b = _as_tensors((steps, trace, determinant))
-    if bool(((k < 0) | (k > 2.0**53) | (k != k.floor())).any()):
-        raise ValueError(f"k = {steps}: update counts are whole numbers from 0 to 2⁵³.")
-    return discrete_batch(k.detach().to(torch.int64), a, b, torch.where, gather=gather)
+    return discrete_batch(_whole(k), a, b, torch.where, gather=gather)
+
+
+def _discrete_sums(steps: Any, trace: Any, determinant: Any) -> Any:
+    k, a, b = _as_tensors((steps, trace, determinant))
+    return discrete_sums_batch(_whole(k), a, b, torch.where)
+
+
+def _minimum(first: Any, second: Any) -> torch.Tensor:
+    return torch.minimum(*_as_tensors((first, second)))
+
+
+def _maximum(first: Any, second: Any) -> torch.Tensor:
+    return torch.maximum(*_as_tensors((first, second)))
 
 
 NAMESPACE: dict[str, Any] = {
@@ -36,6 +53,9 @@ NAMESPACE: dict[str, Any] = {
     "continuous_mode": partial(_continuous, gather=True),
     "discrete_flow": partial(_discrete, gather=False),
     "discrete_mode": partial(_discrete, gather=True),
+    "discrete_sums": _discrete_sums,
+    "minimum": _minimum,
+    "maximum": _maximum,
 }
 
 
