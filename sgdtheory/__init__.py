@@ -6,20 +6,35 @@
 (1 - beta, S*(1 - beta)*(beta + 1))
 """
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from sgdtheory import symbols
+from sgdtheory.agreement import Agreement, discrete_over_continuous
+from sgdtheory.backward_error_analysis import SlowManifold, implicit_regularization, slow_manifold
+from sgdtheory.correlated_directions import DirectionPair
+from sgdtheory.dense_predictor import DensePredictor
 from sgdtheory.derivation import Derivation, Step
-from sgdtheory.diffusion import OrnsteinUhlenbeck, ornstein_uhlenbeck
+from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
+from sgdtheory.epochs import FixedOrderRecursion, ReshuffledRecursion
+from sgdtheory.fluctuation_dissipation import (
+    FluctuationDissipation,
+    fluctuation_dissipation_relations,
+)
 from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.landscape import Landscape
 from sgdtheory.langevin import Langevin
 from sgdtheory.linear_recursion import LinearRecursion
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
+from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
 from sgdtheory.predictor import Predictor
 from sgdtheory.probability_flow import ProbabilityFlow, fokker_planck
+from sgdtheory.sampling import Sampling
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.update_rule import (
     UpdateRule,
@@ -30,24 +45,48 @@ from sgdtheory.update_rule import (
     quasi_hyperbolic,
 )
 
+if _TYPE_CHECKING:
+    from sgdtheory.finite_dataset import FiniteDataset
+    from sgdtheory.gaussian_inputs import GaussianInputs
+
+# These need SciPy's solvers, which take longer to import than all the rest.
+_WHEN_ASKED = {
+    "FiniteDataset": "sgdtheory.finite_dataset",
+    "GaussianInputs": "sgdtheory.gaussian_inputs",
+}
+
 __version__ = _version("sgdtheory")
 
 __all__ = [
+    "Agreement",
+    "DensePredictor",
     "Derivation",
+    "DirectionPair",
+    "FiniteDataset",
+    "FixedOrderRecursion",
+    "FluctuationDissipation",
+    "GaussianInputs",
     "Hyperparameters",
+    "Landscape",
     "Langevin",
     "LinearRecursion",
     "LoweredFunction",
     "OrnsteinUhlenbeck",
     "Predictor",
     "ProbabilityFlow",
+    "ReshuffledRecursion",
+    "Sampling",
+    "SlowManifold",
     "Spectrum",
     "Step",
     "UnstableError",
     "UpdateRule",
     "dampened",
+    "discrete_over_continuous",
+    "fluctuation_dissipation_relations",
     "fokker_planck",
     "heavy_ball",
+    "implicit_regularization",
     "lower",
     "modified_equation",
     "nesterov",
@@ -55,5 +94,12 @@ __all__ = [
     "plain_sgd",
     "quasi_hyperbolic",
     "recursion",
+    "slow_manifold",
     "symbols",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _WHEN_ASKED:
+        return getattr(_import_module(_WHEN_ASKED[name]), name)
+    raise AttributeError(f"module 'sgdtheory' has no attribute {name!r}")

@@ -257,8 +257,8 @@ class EpochRecursion(LinearRecursion):
         own, shared = self.sampling.own, self.sampling.shared
         steps = self.derivation.then(
             "One epoch",
-            "n batches of noise with covariance a δ − b, as white noise and noise without mean: W_n "
-            "is the response's square summed over n updates, V_n how much it varies in them.",
+            "n batches of noise with covariance a δ − b, as white noise and noise without mean: "
+            "W_n is the response's square summed over n updates, V_n how much it varies in them.",
             Eq(
                 s.matrix("K_n", 2),
                 (own - shared * s.M) * white + shared * ((s.M - s.n) * white + varying),

@@ -42,6 +42,10 @@ class Hyperparameters:
         check_number("weight_decay", self.weight_decay, at_least=0.0)
         if self.dataset_size is not None:
             check_number("dataset_size", self.dataset_size, at_least=float(self.batch_size))
+            if self.dataset_size != int(self.dataset_size):
+                raise ValueError(
+                    f"dataset_size = {self.dataset_size}: it must be a whole number of examples."
+                )
 
     @property
     def updates_per_epoch(self) -> int:
@@ -69,6 +73,18 @@ def check_number(
     at_least: float = -np.inf,
     below: float = np.inf,
 ) -> None:
+    """Refuse what is not one finite number inside the limits, by name.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        above: it must be larger.
+        at_least: it must not be smaller.
+        below: it must be smaller.
+
+    Raises:
+        ValueError: naming the argument, its value and the limits.
+    """
     limits = ["finite"] + [
         text
         for text, used in (

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 
 from sgdtheory.arrays import backend_of
 from sgdtheory.spectrum import Spectrum
@@ -63,7 +62,7 @@ class Landscape:
 
     @cached_property
     def _eigensystem(self) -> tuple[Array, Array]:
-        values, vectors = eigh(self.hessian)
+        values, vectors = np.linalg.eigh(self.hessian)
         return values, vectors
 
     @property
@@ -136,9 +135,9 @@ def _rounding(given: NDArray[Any], matrix: Array) -> float:
 def _require_semidefinite(name: str, matrix: Array, rounding: float) -> None:
     try:
         # An order of magnitude faster than eigenvalues, and all that a valid matrix needs.
-        cholesky(matrix + rounding * np.eye(len(matrix)), check_finite=False)
-    except LinAlgError:
-        lowest = float(eigvalsh(matrix, subset_by_index=(0, 0))[0])
+        np.linalg.cholesky(matrix + rounding * np.eye(len(matrix)))
+    except np.linalg.LinAlgError:
+        lowest = float(np.linalg.eigvalsh(matrix)[0])
         if lowest < -rounding:
             raise ValueError(
                 f"{name} has the eigenvalue {lowest:.6g}: a covariance has none below 0, here to "

@@ -20,6 +20,7 @@ from sympy import (
     Float,
     ImmutableMatrix,
     Matrix,
+    Poly,
     Rational,
     S,
     exp,
@@ -45,8 +46,9 @@ class OrnsteinUhlenbeck(GaussianProcess):
     r"""dx = −A x dt + √(2D/κ) dW, of any dimension.
 
     Coordinates that the drift does not couple are solved block by block: blocks of one or two have
-    closed forms in time, whatever correlates their noise. A larger block needs numbers for drift,
-    diffusion and time, and gives 30 digits; its stationary state is exact all the same.
+    closed forms in time, whatever correlates their noise. So has a larger block whose rates are
+    rational numbers; any other needs numbers for drift, diffusion and time, and gives 30 digits.
+    Its stationary state is exact all the same.
 
     Args:
         drift: A, d×d.
@@ -193,6 +195,8 @@ class OrnsteinUhlenbeck(GaussianProcess):
             return self._block_diagonal([part.propagator(time) for part in self._parts])
         if self.dimension == 1:
             return ImmutableMatrix([[exp(-self.drift[0] * time)]])
+        if time.free_symbols and self._has_rational_rates:
+            return ImmutableMatrix((-self.drift * time).exp())
         self._refuse_symbols(time)
         return numeric_flow(self.drift, self.noise, time)[0]
 
@@ -223,12 +227,24 @@ class OrnsteinUhlenbeck(GaussianProcess):
 
     def _gathered_alone(self, time: Expr) -> ImmutableMatrix:
         if self.dimension > 1:
+            shared = self._shared(0, 0) if time.free_symbols and self._has_rational_rates else None
+            if shared is not None:
+                flow = self.propagator(time)
+                return ImmutableMatrix(shared - flow * shared * flow.T)
             self._refuse_symbols(time)
             return numeric_flow(self.drift, self.noise, time)[1]
         rate, gain = self.drift[0], self.noise[0]
         if rate.is_zero:
             return ImmutableMatrix([[gain * time]])
         return ImmutableMatrix([[gain * (1 - exp(-2 * rate * time)) / (2 * rate)]])
+
+    @cached_property
+    def _has_rational_rates(self) -> bool:
+        """Whether the exponential is a sum of e^{−rt} with rational r: SymPy finds that at once."""
+        if not all(entry.is_Rational for entry in self.drift):
+            return False
+        factors = Poly(self.drift.charpoly().as_expr()).factor_list()[1]
+        return all(factor.degree() == 1 for factor, _ in factors)
 
     def _block_diagonal(self, blocks: Sequence[MatrixBase]) -> ImmutableMatrix:
         whole = zeros(self.dimension)

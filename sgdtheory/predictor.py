@@ -16,12 +16,14 @@ from sympy import Symbol
 
 from sgdtheory import symbols as s
 from sgdtheory.arrays import backend_of, common_kind, detached, double, like
+from sgdtheory.dense_predictor import DensePredictor
 from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
 from sgdtheory.displacement import local_exponent, squared_distance
 from sgdtheory.epochs import EpochRecursion
 from sgdtheory.gaussian_process import GaussianProcess, UnstableError
 from sgdtheory.hyperparameters import Hyperparameters, check_number
+from sgdtheory.landscape import Landscape
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
 from sgdtheory.sampling import SAMPLINGS
@@ -74,7 +76,8 @@ class Predictor:
 
     Args:
         hyperparameters: η, β, S, λ.
-        spectrum: eigenvalues and noise variances.
+        spectrum: eigenvalues and noise variances; or a `Landscape`, whose H and Σ need not commute:
+            then this is a `DensePredictor`, with the same verbs in the landscape's coordinates.
         theory: "discrete" (exact for a quadratic loss) or "continuous" (Langevin equation).
         rule: the optimiser; heavy ball, as torch.optim.SGD, by default.
         sampling: "with_replacement", batches with independent errors; "epochs", reshuffled, or
@@ -101,6 +104,15 @@ class Predictor:
     rule: UpdateRule = field(default_factory=heavy_ball)
     sampling: str = "with_replacement"
     parameters: Mapping[Symbol, Any] = field(default_factory=dict)
+
+    def __new__(
+        cls, hyperparameters: Any = None, spectrum: Any = None, *args: Any, **settings: Any
+    ) -> Any:
+        """A landscape's predictor works in its own coordinates."""
+        if isinstance(spectrum, Landscape):
+            modes = cls(hyperparameters, spectrum.spectrum, *args, **settings)
+            return DensePredictor(spectrum, modes)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -326,15 +338,18 @@ class Predictor:
         """E|θ_{k+1} − θ_k|² in the stationary state, summed over modes.
 
         Raises:
-            ValueError: in the continuous theory for a rule whose step is not η v_{k+1}: the
-                one-step displacement is then not an observable of the Langevin equation.
+            ValueError: in the continuous theory for a rule whose Langevin equation does not list
+                the local displacement among its observables.
         """
         if self.theory == "discrete":
             return self.displacement(1)
-        if not self.rule.moves_by_velocity:
+        faithful = modified_equation(self.rule).observables
+        if "local displacement" not in faithful:
             raise ValueError(
-                f"rule = {self.rule.name}, theory = 'continuous': its step is not ηv, so the "
-                "Langevin equation has no one-step displacement. Use theory='discrete'."
+                f"rule = {self.rule.name}, theory = 'continuous': of the stationary observables "
+                f"only {' and '.join(faithful)} tend to those of the updates as the learning rate "
+                "vanishes; a batch's error reaches the position in two updates, and the Langevin "
+                "equation's noise is white. Use theory='discrete'."
             )
         velocity = self._stationary_covariance()[..., 1, 1]
         return self._cast(self.hyperparameters.learning_rate**2 * self.spectrum.total(velocity))

@@ -40,7 +40,7 @@ from sgdtheory.entropy_production import entropy_production_rate
 from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.normal_form import factored
 from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
-from sgdtheory.van_loan import DIGITS
+from sgdtheory.van_loan import DIGITS, numeric_flow
 
 __all__ = ["ProbabilityFlow", "fokker_planck"]
 
@@ -129,7 +129,9 @@ class ProbabilityFlow:
         kept = Poly(fraction(together(pencil))[0], s.shift).all_coeffs()[::2]
         squares = _roots(Poly([c * (-1) ** n for n, c in enumerate(kept)], s.shift))
         frequencies = [sqrt(square) for square in squares]
-        return tuple(sorted(frequencies) if all(w.is_number for w in frequencies) else frequencies)
+        if all(frequency.is_number for frequency in frequencies):
+            frequencies.sort(key=lambda frequency: frequency.evalf(DIGITS))
+        return tuple(frequencies)
 
     def flux(self, plane: tuple[int, int] = (0, 1), start: Sequence[Expr | float] = (0, 0)) -> Expr:
         r"""Probability per unit time that crosses a half-line from `start` to infinity.
@@ -175,41 +177,43 @@ class ProbabilityFlow:
                 coordinates, where the result is numeric: 30 digits, less those of the
                 covariance's condition number.
         """
-        return self._gaussian(self._spread(time), self._offset(time))
+        offset, covariance = self._moments(time)
+        return self._gaussian(covariance, offset)
 
     def current_at(self, time: Expr | float) -> ImmutableMatrix:
         """Current J = −A x p − (D/κ) ∇p at `time` > 0, from the fixed point `process.start`."""
         x = Matrix(self.coordinates)
-        towards = self.process.inverse(self._spread(time)) * self._offset(time)
+        offset, covariance = self._moments(time)
+        towards = self.process.inverse(covariance) * offset
         field_lines = -self.process.drift * x + self.process.diffusion * towards
-        return ImmutableMatrix(field_lines * self.density_at(time))
+        return ImmutableMatrix(field_lines * self._gaussian(covariance, offset))
 
     def divergence_at(self, time: Expr | float) -> Expr:
         """∇·J at `time` > 0: minus the rate at which the density changes."""
         outflow = zip(self.current_at(time), self.coordinates, strict=True)
         return cast(Expr, Add(*(current.diff(x) for current, x in outflow)))
 
-    def _offset(self, time: Expr | float) -> MatrixBase:
-        return Matrix(self.coordinates) - self.process.mean(time)
-
-    def _spread(self, time: Expr | float) -> MatrixBase:
-        """The covariance at `time`, as numbers where its inverse would fill pages."""
-        if sympify(time, strict=True).is_zero:
+    def _moments(self, time: Expr | float) -> tuple[MatrixBase, MatrixBase]:
+        """Offset from the mean, and covariance; numbers where an inverse would fill pages."""
+        time = sympify(time, strict=True)
+        if time.is_zero:
             raise ValueError(
                 f"time = {time}: the process is at a point there, which has no density. Give a "
                 "time > 0."
             )
-        covariance = self.process.covariance(time)
-        if self.process.dimension <= 2:
-            return covariance
-        if covariance.free_symbols:
-            names = ", ".join(sorted(map(str, covariance.free_symbols)))
+        process, x = self.process, Matrix(self.coordinates)
+        if process.dimension <= 2:
+            return x - process.mean(time), process.covariance(time)
+        letters = process.drift.free_symbols | process.noise.free_symbols | time.free_symbols
+        if letters:
+            names = ", ".join(sorted(map(str, letters)))
             raise ValueError(
                 f"time = {time}: before the stationary state the density of three or more "
                 f"coordinates needs numbers, but {names} is a symbol. Insert numbers, or take "
                 "single directions, whose densities multiply where their noise is independent."
             )
-        return covariance.evalf(DIGITS)
+        flow, covariance = numeric_flow(process.drift, process.noise, time)
+        return x - flow * Matrix(process.start), covariance
 
     def entropy_production(self, odd: tuple[int, ...] = ()) -> Expr:
         """Rate of entropy production of the stationary state.

@@ -131,7 +131,8 @@ def _linear(argument: str, expression: Expr, variables: tuple[Expr, ...]) -> dic
         polynomial = Poly(expand(expression), *variables)
     except PolynomialError:
         raise ValueError(f"{reason}. Write it as a sum of coefficients times these.") from None
-    if polynomial.total_degree() > 1 or polynomial.coeff_monomial(1) != 0:
+    # A decimal zero is not equal to an exact one, but it is one.
+    if polynomial.total_degree() > 1 or not polynomial.coeff_monomial(1).is_zero:
         raise ValueError(f"{reason} without a constant term. Write it as a sum of coefficients.")
     coefficients = {x: polynomial.coeff_monomial(x) for x in variables}
     state = {s.theta, s.v, s.g, s.v_next}

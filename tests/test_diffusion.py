@@ -7,9 +7,9 @@ from functools import cache
 import mpmath as mp
 import numpy as np
 import pytest
-from scipy.linalg import expm, solve_continuous_lyapunov
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import expm, solve_continuous_lyapunov
 from sympy import (
     Integer,
     Matrix,
@@ -539,6 +539,15 @@ def test_three_coordinates_against_scipy():
     ):
         value = np.array(found.evalf(), dtype=float)
         assert np.allclose(value, expected, rtol=1e-13, atol=1e-15)
+
+
+def test_rational_rates_have_closed_forms_in_time():
+    A = Matrix([[2, 1, 0], [0, 3, 1], [0, 0, 1]])
+    process = sgd.OrnsteinUhlenbeck(A, diag(1, 2, 3))
+    for method in (process.propagator, process.covariance, process.autocovariance):
+        shown, value = method(t), method(LATER)
+        assert shown.has(exp)
+        assert np.allclose(floats(shown.subs(t, LATER)), floats(value), rtol=1e-13, atol=1e-16)
 
 
 def test_coordinates_and_start_have_names_of_their_own(textbook):

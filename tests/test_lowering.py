@@ -25,6 +25,7 @@ from sympy import (
     Integral,
     Matrix,
     Max,
+    Min,
     Piecewise,
     Rational,
     Sum,
@@ -34,6 +35,7 @@ from sympy import (
     cosh,
     exp,
     eye,
+    floor,
     log,
     oo,
     pi,
@@ -82,11 +84,14 @@ def agree(values, reference):
 # -- the back ends agree ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", [*CONTINUOUS.classes, *DISCRETE.classes], ids=str)
-def test_the_six_functions_on_every_back_end(function):
+EVERY_FUNCTION = [*CONTINUOUS.classes, *DISCRETE.classes, *DISCRETE.sum_classes]
+
+
+@pytest.mark.parametrize("function", EVERY_FUNCTION, ids=str)
+def test_the_functions_of_a_mode_on_every_back_end(function):
     rng = np.random.default_rng(5)
     time = rng.integers(0, 12, 200).astype(float)
-    a, b = rng.uniform(0, 2, (2, 200))
+    a, b = rng.uniform(0, 2, (2, 200)) + rng.integers(0, 2, 200)
     expression = function(s.k, s.h, s.y)
     numpy, numba, torch_ = (
         call(sgd.lower(expression, (s.k, s.h, s.y), backend), time, a, b) for backend in BACKENDS
@@ -94,6 +99,28 @@ def test_the_six_functions_on_every_back_end(function):
     assert np.isfinite(numpy).all()
     assert agree(numba, numpy)
     assert agree(torch_, numpy)
+
+
+def test_a_mode_may_be_taken_at_functions_of_another_mode():
+    """An epoch is one long update: its trace and determinant are functions of a mode."""
+    inner = DISCRETE.functions(s.k, s.h, s.y)
+    outer = DISCRETE.functions(s.n, inner.step_response, inner.impulse_response**2)
+    expression = outer.impulse_response + DISCRETE.sums(s.n, inner.step_response, s.y).twice
+    values = {s.k: 7, s.n: 5, s.h: Rational(1, 3), s.y: Rational(1, 5)}
+    exact = expression.subs(values)
+    for backend in BACKENDS:
+        value = call(sgd.lower(expression, tuple(values), backend), *map(float, values.values()))
+        assert math.isclose(float(value), exact, rel_tol=1e-14)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_extremes_and_whole_parts(backend):
+    x, y = np.linspace(-2.5, 2.5, 11), np.linspace(2, -3, 11)
+    f = sgd.lower(Matrix([[Min(s.theta, s.v, 1), Max(s.theta, s.v)]]), (s.theta, s.v), backend)
+    value = call(f, x, y)[:, 0]
+    assert np.array_equal(value, np.stack([np.minimum(np.minimum(x, y), 1), np.maximum(x, y)], 1))
+    whole = call(sgd.lower(floor(s.theta / 2), (s.theta,), backend), x)
+    assert np.array_equal(whole, np.floor(x / 2))
 
 
 @pytest.mark.parametrize("theory", ["continuous", "discrete"])
@@ -320,7 +347,6 @@ UNLISTED = [
     Abs(x),
     Heaviside(x),
     Piecewise((x, x > 0), (0, True)),
-    Max(x, 1),
     Integral(exp(-(x**2)), (x, 0, x)),
     Sum(x**s.k, (s.k, 0, 3)),
     Function("f")(x),

@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import solve_discrete_lyapunov
 from scipy.stats import t as student
-from sympy import Rational
+from sympy import KroneckerProduct, Matrix, Rational, eye, sympify
 
 import sgdtheory as sgd
+from sgdtheory.finite_dataset import FiniteDataset
+from sgdtheory.gaussian_inputs import GaussianInputs
 from sgdtheory.landscape import Landscape
-from sgdtheory.multiplicative_noise import FiniteDataset, GaussianInputs
+from sgdtheory.second_moments import SecondMomentMap, Setting
 
 s = sgd.symbols
 WEIGHT_DECAY = 0.05
@@ -277,6 +279,31 @@ def test_gradient_noise_is_the_covariance_over_examples_and_positions():
     np.testing.assert_allclose(
         problem.gradient_noise(weight_decay=0.1), np.cov(at_minimum.T, bias=True), rtol=1e-12
     )
+
+
+def response_by_rationals(case, h_i, h_j):
+    """Covariance, seen by gradients, that unit noise sustains: four equations in fractions."""
+    hyper, size = case.hyper, 4
+    exact = Matrix([h_i, h_j]).applyfunc(lambda h: Rational(float(h)))
+    values = {s.eta: Rational(hyper.learning_rate), s.beta: Rational(hyper.momentum)} | {
+        getattr(s, key): Rational(value) for key, value in case.own.items()
+    }
+    a, b, c, d, e = (Rational(x.subs(values)) for x in map(sympify, case.rule.coefficients))
+    M_i, M_j = (Matrix([[1 + b * h, a + b * e * h], [d * h, c + d * e * h]]) for h in exact)
+    n, look = Matrix([b, d]), Matrix([1, e])
+    lost = eye(size) - Matrix(KroneckerProduct(M_i, M_j).doit())
+    X = lost.LUsolve(Matrix(n * n.T / hyper.batch_size).reshape(size, 1)).reshape(2, 2)
+    return float((look.T * X * look)[0])
+
+
+@pytest.mark.parametrize("steps", [(1e-2, 1e-2), (1e-11, 1e-10), (1e-9, 0.5), (0.3, 0.3 + 1e-9)])
+def test_flat_and_nearly_equal_directions_lose_no_digits(case, steps):
+    h = np.array(steps) / case.hyper.learning_rate
+    update = SecondMomentMap(Setting(case.at(0.08, 1, 0.0), *case.arguments), h)
+    expected = response_by_rationals(case, *h)
+    assert update.covariances[0, 1] == pytest.approx(expected, rel=1e-12)
+    assert update.covariances[1, 0] == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(np.diag(update.covariances), update.variances, rtol=1e-12)
 
 
 def fractions(low, high):

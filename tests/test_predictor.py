@@ -530,7 +530,7 @@ def test_hyperparameters_out_of_range_are_refused_by_name(arguments, said):
     ("arguments", "said"),
     [
         ({"theory": "quantum"}, "theory = 'quantum'.*discrete.*continuous"),
-        ({"sampling": "epochs"}, "sampling = 'epochs'.*with_replacement"),
+        ({"sampling": "shuffled"}, "sampling = 'shuffled'.*with_replacement, epochs, fixed_order"),
         ({"sampling": "backwards"}, "sampling = 'backwards'"),
         ({"parameters": {s.nu: 0.7}}, "parameters = .*heavy ball"),
         ({"rule": sgd.quasi_hyperbolic()}, "parameters = .*nu"),

@@ -10,7 +10,7 @@ import oracles
 import pytest
 from sympy import Derivative, Integer, N, Rational, Symbol, expand, expand_func, latex, sympify
 
-from sgdtheory.special_functions import CONTINUOUS, DISCRETE, KINDS
+from sgdtheory.special_functions import CONTINUOUS, DISCRETE, KINDS, SUMS
 
 CONTINUOUS_OF = dict(zip(KINDS, CONTINUOUS.classes, strict=True))
 DISCRETE_OF = dict(zip(KINDS, DISCRETE.classes, strict=True))
@@ -198,3 +198,51 @@ def test_many_small_updates_are_continuous_time(kind):
         for n in (10**6, 2 * 10**6)
     ]
     assert abs(errors[0] / errors[1] - 2) < 1e-3
+
+
+# -- repeated sums ------------------------------------------------------------------------------
+
+
+def summed_by_hand(steps, a, b):
+    """The impulse response, added up again and again, one update after the other."""
+    position, velocity = a * 0, a * 0 + 1
+    once = twice = thrice = squares = a * 0
+    for _ in range(steps):
+        squares, thrice, twice, once = (
+            squares + once**2,
+            thrice + twice,
+            twice + once,
+            once + position,
+        )
+        position, velocity = position + velocity, -b * position + (1 - a) * velocity
+    return dict(zip(SUMS, (once, twice, thrice, squares), strict=True))
+
+
+@pytest.mark.parametrize("point", POINTS, ids=str)
+@pytest.mark.parametrize("kind", SUMS)
+@pytest.mark.parametrize("steps", [0, 1, 2, 5, 9, 100])
+def test_repeated_sums_are_sums(kind, point, steps):
+    a, b = point[0] / 4, point[1] / 4
+    exact = summed_by_hand(steps, a, b)[kind]
+    found = N(dict(zip(SUMS, DISCRETE.sum_classes, strict=True))[kind](steps, a, b), 50)
+    assert abs(found - exact) <= Rational(1, 10**48) * abs(exact)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 100, 12345])
+@pytest.mark.parametrize("trace", [1e-5, 0.3, 1.0, 1.9, 2.5, 3.9])
+@pytest.mark.parametrize("share", [0.0, 1e-14, 0.5, 1.0, 1.7])
+def test_repeated_sums_in_floating_point(steps, trace, share):
+    """From flat to alternating modes, to a relative 1e-12 of what the sum adds up."""
+    import sgdtheory as sgd
+
+    s = sgd.symbols
+    determinant = share * trace**2 / 4 if trace < 2 else max(2 * trace - 4 + 1e-3, share)
+    sums = DISCRETE.sums(s.k, s.h, s.y)
+    point = (s.k, s.h, s.y)
+    with mp.workdps(60):
+        exact = summed_by_hand(steps, mp.mpf(trace), mp.mpf(determinant))
+    for kind, expression in zip(
+        SUMS, (sums.once, sums.twice, sums.thrice, sums.gramian), strict=True
+    ):
+        found = float(sgd.lower(expression, point)(steps, trace, determinant))
+        assert abs(found - exact[kind]) <= 1e-12 * abs(exact[kind])

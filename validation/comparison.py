@@ -15,7 +15,6 @@ import numpy as np
 from scipy import stats
 
 import sgdtheory as sgd
-from sgdtheory.multiplicative_noise import FiniteDataset
 from validation.curvature import Geometry, geometry
 from validation.data import Array, Regression
 from validation.estimators import Estimate, ReplicaAverages, jackknife, replica_mean, z_scores
@@ -145,7 +144,7 @@ def stationary_noise(problem: Regression, shape: Geometry, hyper: sgd.Hyperparam
     V = shape.vectors
     return np.stack(
         [
-            V.T @ FiniteDataset(problem.features, target).stationary(hyper).noise_covariance @ V
+            V.T @ sgd.FiniteDataset(problem.features, target).stationary(hyper).noise_covariance @ V
             for target in problem.targets.T
         ]
     )

@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 from sympy import Poly, Rational, expand, factorial, lambdify, simplify
 
 import sgdtheory as sgd
-from sgdtheory.slow_manifold import SlowManifold, implicit_regularization, slow_manifold
+from sgdtheory.backward_error_analysis import SlowManifold, implicit_regularization, slow_manifold
 
 s = sgd.symbols
 eta, beta, h = s.eta, s.beta, s.h
