@@ -7,6 +7,7 @@ A ratio of 1 as η → 0 says that the Langevin equation may be asked for that a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sympy import Add, Eq, Expr, Poly, cancel, fraction, together
 
@@ -67,6 +68,7 @@ class Agreement:
         return _taylor(getattr(self, name), n)
 
 
+@lru_cache(maxsize=256)
 def discrete_over_continuous(
     rule: UpdateRule,
     order: int = 1,

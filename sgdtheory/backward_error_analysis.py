@@ -3,12 +3,13 @@ r"""Where the mean goes once the velocity has forgotten its start: down a modifi
 .. math:: \dot\theta = -\frac{1}{\Gamma}\,\nabla\!\left[L + c\,|\nabla L|^2\right] + O(\eta^2)
 
 The velocity then depends on the position alone: the slow manifold of phase space. The term
-c |∇L|² is what a finite learning rate adds to the loss, an implicit regularisation.
+c ‖∇L‖² is what a finite learning rate adds to the loss, an implicit regularisation.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sympy import Eq, Expr, latex
 
@@ -23,7 +24,7 @@ __all__ = ["SlowManifold", "implicit_regularization", "slow_manifold"]
 
 @dataclass(frozen=True)
 class SlowManifold:
-    r"""Γ θ̇ = −∇(L + c |∇L|²), for any loss L, weight decay included.
+    r"""Γ θ̇ = −∇(L + c ‖∇L‖²), for any loss L, weight decay included.
 
     Args:
         friction: Γ of a flat direction, for a force of weight 1. Unit: time.
@@ -52,6 +53,7 @@ class SlowManifold:
         return f"${latex(self.equation)}$"
 
 
+@lru_cache(maxsize=256)
 def slow_manifold(rule: UpdateRule) -> SlowManifold:
     r"""The gradient flow that the rule's mean follows to first order, on a loss of any shape.
 
@@ -113,7 +115,7 @@ def slow_manifold(rule: UpdateRule) -> SlowManifold:
             "A gradient again",
             "The correction is a total derivative. In any dimension L'' L' is the Hessian applied "
             "to the gradient, and since the Hessian is symmetric that is half the gradient of "
-            "|∇L|².",
+            "‖∇L‖².",
             slow.equation,
             modified_loss,
         )
@@ -122,7 +124,7 @@ def slow_manifold(rule: UpdateRule) -> SlowManifold:
 
 
 def implicit_regularization(rule: UpdateRule) -> Expr:
-    r"""The factor c in the slow-manifold loss L + c |∇L|². Unit: θ²/loss.
+    r"""The factor c in the slow-manifold loss L + c ‖∇L‖². Unit: θ²/loss.
 
     Args:
         rule: the optimiser.

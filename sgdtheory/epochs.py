@@ -35,6 +35,7 @@ from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
 from sgdtheory.gaussian_process import GaussianProcess
 from sgdtheory.linear_recursion import LinearRecursion
+from sgdtheory.remembered import remembered
 from sgdtheory.sampling import Sampling
 from sgdtheory.special_functions import DISCRETE, Clock
 
@@ -63,11 +64,11 @@ class _Stroboscopic(GaussianProcess):
         return self.gained
 
     @property
-    def trace(self) -> Expr:  # type: ignore[override]
+    def trace(self) -> Expr:
         return self.own_trace
 
     @property
-    def determinant(self) -> Expr:  # type: ignore[override]
+    def determinant(self) -> Expr:
         return self.own_determinant
 
     @property
@@ -201,6 +202,7 @@ class EpochRecursion(LinearRecursion):
 
     # -- the verbs ----------------------------------------------------------------------------
 
+    @remembered
     def stationary_covariance(self) -> ImmutableMatrix:
         """Covariance of the steady state, averaged over the phase.
 
@@ -209,6 +211,7 @@ class EpochRecursion(LinearRecursion):
         """
         return self._scaled(self._spread)
 
+    @remembered
     def covariance(self, time: Expr | float, phase: Expr | int = 0) -> ImmutableMatrix:
         """Covariance after `time` updates from a fixed start.
 
@@ -301,7 +304,7 @@ class ReshuffledRecursion(EpochRecursion):
         return Matrix(f.step_response * W + f.impulse_response * faded)
 
     @cached_property
-    def _spread(self) -> Matrix:  # type: ignore[override]
+    def _spread(self) -> Matrix:
         own, shared = self.sampling.own, self.sampling.shared
         W, _ = self._white_fading
         pairs = self._pairs(s.M)
@@ -330,6 +333,7 @@ class ReshuffledRecursion(EpochRecursion):
         )
         return (own * self._faded(count) + shared / s.M * (2 * middle - ahead))[0, 0]
 
+    @remembered
     def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
         """E[x(t) x(0)ᵀ] in the steady state, averaged over the phase.
 
@@ -340,6 +344,7 @@ class ReshuffledRecursion(EpochRecursion):
         early = self._spread - self._lost_within(within)
         return self._scaled(self.propagator(time - within) * early)
 
+    @remembered
     def displacement(self, time: Expr | float) -> Expr:
         """E|θ(t) − θ(0)|² of the first coordinate in the steady state, averaged over the phase."""
         time = sympify(time, strict=True)
@@ -378,7 +383,7 @@ class FixedOrderRecursion(EpochRecursion):
         return self._stroboscope(self.generator)
 
     @cached_property
-    def _spread(self) -> Matrix:  # type: ignore[override]
+    def _spread(self) -> Matrix:
         # Every update is some order's last, so the phase does not matter.
         own, cycle = self._own_stroboscopic.cycle, self._stroboscopic.cycle
         white = self._surplus * own * self._white.covariance(s.M) * own.T
@@ -403,6 +408,7 @@ class FixedOrderRecursion(EpochRecursion):
         """The same of white noise, in (θ, v)."""
         return Matrix(self.propagator(s.M - count) * self._white.covariance(count))
 
+    @remembered
     def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
         """E[x(t) x(0)ᵀ] in the steady state; a whole epoch later everything is as before."""
         time = sympify(time, strict=True)
@@ -412,6 +418,7 @@ class FixedOrderRecursion(EpochRecursion):
         since = self._surplus * white + self.sampling.shared * varying
         return self._scaled(self.propagator(rest) * self._spread + since)
 
+    @remembered
     def displacement(self, time: Expr | float) -> Expr:
         """E|θ(t) − θ(0)|² of the first coordinate in the steady state.
 

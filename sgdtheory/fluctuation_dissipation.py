@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -149,6 +150,7 @@ class FluctuationDissipation:
         return RelationCheck(ratio, deviation / abs(right.mean(axis=1)), z)
 
 
+@lru_cache(maxsize=256)
 def fluctuation_dissipation_relations(rule: UpdateRule) -> FluctuationDissipation:
     r"""Relations between averages over a stationary run, from stationarity of second moments.
 

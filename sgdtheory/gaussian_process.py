@@ -31,6 +31,7 @@ from sympy.matrices import MatrixBase
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
 from sgdtheory.normal_form import factored, factored_matrix
+from sgdtheory.remembered import remembered
 from sgdtheory.special_functions import Clock, ModeFunctions
 
 _Value = TypeVar("_Value", Expr, MatrixBase)
@@ -175,6 +176,7 @@ class GaussianProcess(ABC):
     def _functions(self, time: Expr) -> ModeFunctions:
         return self.clock.functions(time, self.trace, self.determinant)
 
+    @remembered
     def propagator(self, time: Expr | float) -> ImmutableMatrix:
         """Matrix that takes the mean from 0 to `time`: e^{−Gt}, or (1 − G)^k.
 
@@ -193,10 +195,12 @@ class GaussianProcess(ABC):
             ]
         )
 
+    @remembered
     def mean(self, time: Expr | float) -> ImmutableMatrix:
         """Mean at `time` of a process that starts at the offsets `start` (symbols θ_0, v_0)."""
         return ImmutableMatrix(self.propagator(time) * Matrix(self.start))
 
+    @remembered
     def departure(self, time: Expr | float) -> ImmutableMatrix:
         """Coefficients of the start in the mean change of the first coordinate, 1×d.
 
@@ -210,6 +214,7 @@ class GaussianProcess(ABC):
         kept = f.step_response + f.impulse_response * G[0, 0]
         return ImmutableMatrix([[-kept, -f.impulse_response * G[0, 1]]])
 
+    @remembered
     def covariance(self, time: Expr | float) -> ImmutableMatrix:
         r"""Covariance at `time` of a process that starts at a fixed point.
 
@@ -230,6 +235,7 @@ class GaussianProcess(ABC):
         )
         return self._combine(parts)
 
+    @remembered
     def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
         """E[x(t) x(0)ᵀ] in the stationary state."""
         time = sympify(time, strict=True)
@@ -242,6 +248,7 @@ class GaussianProcess(ABC):
         velocity_row = self._combine(((f.velocity_response, B), (f.impulse_response, adjugate * B)))
         return ImmutableMatrix([position_row.row(0), velocity_row.row(1)])
 
+    @remembered
     def displacement(self, time: Expr | float) -> Expr:
         r"""E|θ(t) − θ(0)|² of the first coordinate, from a stationary start.
 

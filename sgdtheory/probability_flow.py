@@ -98,12 +98,22 @@ class ProbabilityFlow:
     def divergence(self) -> Expr:
         """∇·J of the stationary current, simplified: 0 where the density does not change."""
         kappa, x = self.process.inverse_temperature, self.coordinates
-        velocity = -self.circulation * self.precision * Matrix(x)
-        # The density's logarithm has the slope −κ∇Φ; what multiplies p is a polynomial in x.
-        slope = -kappa * self.precision * Matrix(x)
-        spreading = Add(*(v.diff(c) for v, c in zip(velocity, x, strict=True)))
-        rate = Poly(spreading + (velocity.T * slope)[0], *x)
-        return cast(Expr, rate.as_expr() * self.density if rate else rate.as_expr())
+        Q, U, indices = self.circulation, self.precision, range(self.process.dimension)
+        # −∇·(QUx) − (QUx)·∇log p with ∇log p = −κUx. Written as single products, the terms of
+        # an antisymmetric Q and a symmetric U cancel before anything has to be expanded.
+        spreading = Add(*(-Q[i, j] * U[j, i] for i in indices for j in indices))
+
+        def curvature(i: int, j: int) -> Expr:
+            return Add(*(U[m, i] * Q[n, m] * U[n, j] for m in indices for n in indices))
+
+        along = Add(
+            *(
+                factored(kappa * (curvature(i, j) + curvature(j, i))) * x[i] * x[j] / 2
+                for i in indices
+                for j in indices
+            )
+        )
+        return cast(Expr, (factored(spreading) + along) * self.density)
 
     @property
     def cycle_frequencies(self) -> tuple[Expr, ...]:

@@ -19,6 +19,7 @@ VALIDATION = PACKAGE.parent / "validation"
 CHAPTERS = (
     "symbols",
     "derivation",
+    "remembered",
     "arrays",
     "normal_form",
     "rational_matrices",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import mpmath as mp
@@ -145,6 +146,20 @@ def test_precision_inverts_the_stationary_covariance(flow):
 @EXAMPLES
 def test_the_stationary_current_has_no_divergence(flow):
     assert flow.divergence == 0
+
+
+def test_the_divergence_is_that_of_the_current_even_where_it_is_not_zero():
+    flow = textbook()
+    wrong = replace(flow, circulation=Matrix([[1, 2], [Rational(1, 2), 3]]))
+    current = zip(wrong.current, wrong.coordinates, strict=True)
+    by_hand = sum(j.diff(x) for j, x in current)
+    assert wrong.divergence != 0
+    assert simplify((wrong.divergence - by_hand) / wrong.density) == 0
+
+
+def test_the_current_of_two_directions_has_no_divergence_with_symbols():
+    process, _ = two_directions("heavy_ball")
+    assert sgd.fokker_planck(process).divergence == 0
 
 
 def test_the_stationary_current_has_no_divergence_with_symbols(name):
