@@ -19,6 +19,7 @@ from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.modified_equations import modified_equation
 from sgdtheory.noise import EigenDirection
 from sgdtheory.normal_form import factored
+from sgdtheory.remembered import remembered
 from sgdtheory.update_rule import UpdateRule
 
 __all__ = ["Agreement", "discrete_over_continuous"]
@@ -47,6 +48,7 @@ class Agreement:
         """What the derivation takes for granted."""
         return self.derivation.assumptions
 
+    @remembered
     def series(self, name: str, n: int) -> Expr:
         """A ratio as a series in the learning rate, through η^n.
 

@@ -6,6 +6,7 @@ r"""From the Langevin equation to an Ornstein-Uhlenbeck process in phase space.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -81,22 +82,26 @@ def ornstein_uhlenbeck(
         )
     if _is_matrix(noise) or _is_matrix(curvature):
         H, covariance = _matrices(langevin, noise, curvature)
-        size = H.rows
-        names = {
-            "coordinates": s.phase_space(size),
-            "start": s.phase_space(size, start=True),
-        }
-        where = "for the positions and velocities of all directions"
-    else:
-        direction = EigenDirection.of(cast(Expr, noise), cast(Expr, curvature))
-        H, covariance = Matrix([[direction.curvature]]), Matrix([[direction.noise_variance]])
-        size = 1
-        names = {"coordinates": (s.theta, s.v), "start": (s.theta_0, s.v_0)}
-        where = "for θ and v = dθ/dt"
+        return _derived(langevin, ImmutableMatrix(H), ImmutableMatrix(covariance), single=False)
+    direction = EigenDirection.of(cast(Expr, noise), cast(Expr, curvature))
+    H = ImmutableMatrix([[direction.curvature]])
+    return _derived(langevin, H, ImmutableMatrix([[direction.noise_variance]]), single=True)
+
+
+@lru_cache(maxsize=256)
+def _derived(
+    langevin: Langevin, H: ImmutableMatrix, covariance: ImmutableMatrix, *, single: bool
+) -> OrnsteinUhlenbeck:
+    size = H.rows
+    names = {
+        "coordinates": (s.theta, s.v) if single else s.phase_space(size),
+        "start": (s.theta_0, s.v_0) if single else s.phase_space(size, start=True),
+    }
+    where = "θ and v = dθ/dt" if single else "the positions and velocities of all directions"
     drift, diffusion = _phase_space(langevin, H, covariance)
     steps = langevin.derivation.then(
         "First-order system",
-        f"Write the equation {where} near the minimum, where the force is linear.",
+        f"Write the equation for {where} near the minimum, where the force is linear.",
         Eq(s.matrix("A", 2 * size), drift, evaluate=False),
         Eq(s.matrix("D", 2 * size) / s.inverse_temperature, diffusion, evaluate=False),
         assumption="the loss is quadratic, and the noise does not depend on the position",
@@ -107,7 +112,7 @@ def ornstein_uhlenbeck(
         langevin.inverse_temperature,
         derivation=steps,
         velocities=tuple(range(size, 2 * size)),
-        curvature=H[0] if size == 1 else s.h,
+        curvature=H[0] if single else s.h,
         **names,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from sympy import Eq, Expr, ImmutableMatrix, Matrix, eye
+from sympy import Eq, Expr, ImmutableMatrix, Matrix, Set, eye
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
@@ -67,15 +67,11 @@ def _sampling(sampling: Sampling | str) -> Sampling:
 def _recursion(rule: UpdateRule, direction: EigenDirection, sampling: Sampling) -> LinearRecursion:
     general_map, kick = _linear_law(rule)
     one_map = ImmutableMatrix(general_map.subs(s.h, direction.curvature))
-    general_generator = (eye(2) - general_map).subs(s.h, s.y / s.eta)
-    stability = stable_interval(
-        factored(general_generator.trace()), factored(general_generator.det())
-    )
     law: dict[str, Any] = {
         "map": one_map,
         "kick": kick,
         "noise_variance": sampling.variance * direction.noise_variance,
-        "stability": stability,
+        "stability": _stability(rule),
         "derivation": _narrated(rule, one_map, kick, sampling),
         "coordinates": (s.theta, s.v),
         "start": (s.theta_0, s.v_0),
@@ -91,6 +87,15 @@ def _gradient(rule: UpdateRule) -> Expr:
     return s.h * rule.gradient_at + s.epsilon
 
 
+@lru_cache(maxsize=256)
+def _stability(rule: UpdateRule) -> Set:
+    """The stable values of y = ηh."""
+    general_map, _ = _linear_law(rule)
+    generator = (eye(2) - general_map).subs(s.h, s.y / s.eta)
+    return stable_interval(factored(generator.trace()), factored(generator.det()))
+
+
+@lru_cache(maxsize=256)
 def _linear_law(rule: UpdateRule) -> tuple[ImmutableMatrix, ImmutableMatrix]:
     """Map and kick of one update on a quadratic loss of curvature h."""
     gradient = _gradient(rule)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import cast
 
 from sympy import Eq, Expr, ImmutableMatrix, Integer, Matrix, Min, S, eye, floor, sympify
@@ -95,6 +95,14 @@ def _summed(process: GaussianProcess, count: Expr) -> Matrix:
     return Matrix(impulse * eye(2) + DISCRETE.sums(*point).once * adjugate)
 
 
+@lru_cache(maxsize=256)
+def _unit_noise(
+    one_map: ImmutableMatrix, kick: ImmutableMatrix, curvature: Expr
+) -> LinearRecursion:
+    """The recursion under white noise, whose responses reshuffled and repeated epochs share."""
+    return LinearRecursion(one_map, kick, Integer(1), curvature=curvature)
+
+
 @dataclass(frozen=True)
 class EpochRecursion(LinearRecursion):
     """What reshuffled epochs and a fixed order share."""
@@ -112,16 +120,9 @@ class EpochRecursion(LinearRecursion):
 
     # -- responses to unit noise --------------------------------------------------------------
 
-    @cached_property
+    @property
     def _white(self) -> LinearRecursion:
-        return LinearRecursion(
-            self.map,
-            self.kick,
-            Integer(1),
-            coordinates=self.coordinates,
-            start=self.start,
-            curvature=self.curvature,
-        )
+        return _unit_noise(self.map, self.kick, self.curvature)
 
     @cached_property
     def _white_fading(self) -> tuple[ImmutableMatrix, ImmutableMatrix]:

@@ -117,6 +117,10 @@ class GaussianProcess(ABC):
 
     def factored(self, matrix: MatrixBase) -> ImmutableMatrix:
         """The entries factored, with the curvature kept as one term."""
+        return self._factored(ImmutableMatrix(matrix))
+
+    @remembered
+    def _factored(self, matrix: ImmutableMatrix) -> ImmutableMatrix:
         return ImmutableMatrix(self._long(factored_matrix(self._short(matrix))))
 
     def inverse(self, matrix: MatrixBase) -> ImmutableMatrix:

@@ -35,7 +35,7 @@ from sympy.matrices import MatrixBase
 from sgdtheory import symbols as s
 from sgdtheory.gaussian_process import GaussianProcess, UnstableError
 from sgdtheory.rational_matrices import determinant, inverse
-from sgdtheory.special_functions import CONTINUOUS, Clock
+from sgdtheory.special_functions import CONTINUOUS, Clock, ModeFunction
 from sgdtheory.van_loan import numeric_flow
 
 __all__ = ["OrnsteinUhlenbeck", "require_covariance", "require_symmetric"]
@@ -111,11 +111,16 @@ class OrnsteinUhlenbeck(GaussianProcess):
         )
 
     def inverse(self, matrix: MatrixBase) -> ImmutableMatrix:
-        """The inverse, its entries factored."""
+        """The inverse, its entries factored where they are rational."""
+        if matrix.has(ModeFunction):
+            # Functions of time have nothing in common to cancel, and `inv` would search for it.
+            return ImmutableMatrix(matrix.adjugate() / matrix.det(method="berkowitz"))
         return self.factored(inverse(self._short(matrix)))
 
     def determinant_of(self, matrix: MatrixBase) -> Expr:
-        """The determinant, factored."""
+        """The determinant, factored where it is rational."""
+        if matrix.has(ModeFunction):
+            return cast(Expr, matrix.det(method="berkowitz"))
         return cast(Expr, self.factored(Matrix([[determinant(self._short(matrix))]]))[0])
 
     # -- block by block -----------------------------------------------------------------------

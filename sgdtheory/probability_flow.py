@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import cast
 
 from sympy import (
@@ -40,6 +41,7 @@ from sgdtheory.entropy_production import entropy_production_rate
 from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.normal_form import factored
 from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
+from sgdtheory.remembered import remembered
 from sgdtheory.van_loan import DIGITS, numeric_flow
 
 __all__ = ["ProbabilityFlow", "fokker_planck"]
@@ -78,23 +80,23 @@ class ProbabilityFlow:
         terms = (x[i] * x[j] * self.precision[i, j] / 2 for i in range(size) for j in range(size))
         return Add(*terms)
 
-    @property
+    @cached_property
     def density(self) -> Expr:
         """Stationary density, normalised."""
         return self._gaussian(self.process.stationary_covariance(), Matrix(self.coordinates))
 
-    @property
+    @cached_property
     def mean_velocity(self) -> ImmutableMatrix:
         """−Q ∇Φ = −Q U x, the velocity J/p of probability in the stationary state."""
         gradient = self.precision * Matrix(self.coordinates)
         return self.process.factored(-self.circulation * gradient)
 
-    @property
+    @cached_property
     def current(self) -> ImmutableMatrix:
         """Stationary current J = −Q ∇Φ p."""
         return ImmutableMatrix(self.mean_velocity * self.density)
 
-    @property
+    @cached_property
     def divergence(self) -> Expr:
         """∇·J of the stationary current, simplified: 0 where the density does not change."""
         kappa, x = self.process.inverse_temperature, self.coordinates
@@ -115,7 +117,7 @@ class ProbabilityFlow:
         )
         return cast(Expr, (factored(spreading) + along) * self.density)
 
-    @property
+    @cached_property
     def cycle_frequencies(self) -> tuple[Expr, ...]:
         r"""Angular frequencies ω ≥ 0 at which the mean flow ẋ = −Q U x cycles on level lines of Φ.
 
@@ -143,6 +145,7 @@ class ProbabilityFlow:
             frequencies.sort(key=lambda frequency: frequency.evalf(DIGITS))
         return tuple(frequencies)
 
+    @remembered
     def flux(self, plane: tuple[int, int] = (0, 1), start: Sequence[Expr | float] = (0, 0)) -> Expr:
         r"""Probability per unit time that crosses a half-line from `start` to infinity.
 
@@ -179,6 +182,7 @@ class ProbabilityFlow:
 
     # -- before the stationary state ----------------------------------------------------------
 
+    @remembered
     def density_at(self, time: Expr | float) -> Expr:
         """Density at `time` > 0 of a process that starts at the fixed point `process.start`.
 
@@ -190,6 +194,7 @@ class ProbabilityFlow:
         offset, covariance = self._moments(time)
         return self._gaussian(covariance, offset)
 
+    @remembered
     def current_at(self, time: Expr | float) -> ImmutableMatrix:
         """Current J = −A x p − (D/κ) ∇p at `time` > 0, from the fixed point `process.start`."""
         x = Matrix(self.coordinates)
@@ -198,6 +203,7 @@ class ProbabilityFlow:
         field_lines = -self.process.drift * x + self.process.diffusion * towards
         return ImmutableMatrix(field_lines * self._gaussian(covariance, offset))
 
+    @remembered
     def divergence_at(self, time: Expr | float) -> Expr:
         """∇·J at `time` > 0: minus the rate at which the density changes."""
         outflow = zip(self.current_at(time), self.coordinates, strict=True)
@@ -225,6 +231,7 @@ class ProbabilityFlow:
         flow, covariance = numeric_flow(process.drift, process.noise, time)
         return x - flow * Matrix(process.start), covariance
 
+    @remembered
     def entropy_production(self, odd: tuple[int, ...] = ()) -> Expr:
         """Rate of entropy production of the stationary state.
 
@@ -279,6 +286,7 @@ def _roots_of_factor(factor: Poly) -> list[Expr]:
     return list(factor.real_roots())
 
 
+@lru_cache(maxsize=256)
 def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:
     r"""Modified loss Φ, precision U and circulation Q of a linear process.
 

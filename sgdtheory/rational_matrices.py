@@ -52,7 +52,7 @@ def inverse(matrix: MatrixBase) -> ImmutableMatrix:
     if matrix.has(Float):
         return ImmutableMatrix(matrix.inv())
     entries = _over_field(matrix)
-    if entries.domain.is_EX or matrix.rows <= 2:
+    if entries.domain.is_EX:
         return ImmutableMatrix(matrix.inv(method="ADJ"))
     # The adjugate of polynomials needs no division: elimination would cancel fractions throughout.
     scale, polynomials = entries.clear_denoms_rowwise(convert=True)

@@ -29,6 +29,10 @@ def remembered(
         known = self.__dict__.setdefault("_remembered", {})
         # 1, 1.0 and True are equal, and different arguments.
         key = (method.__name__, *((type(x), x) for x in args), *sorted(kwargs.items()))
+        try:
+            hash(key)
+        except TypeError:
+            return method(self, *args, **kwargs)
         if key not in known:
             known[key] = method(self, *args, **kwargs)
         result: _Result = known[key]

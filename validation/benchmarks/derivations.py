@@ -1,4 +1,6 @@
-r"""How long the whole theory of a rule takes to derive: `python -m validation.benchmarks.derivations`.
+r"""How long the whole theory of a rule takes to derive.
+
+    python -m validation.benchmarks.derivations
 
 Each rule in a process of its own, imports not counted: the first time, and a second time, where
 what was derived is remembered.
