@@ -19,7 +19,6 @@ from sgdtheory.dense_predictor import DensePredictor
 from sgdtheory.derivation import Derivation, Step
 from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
-from sgdtheory.epochs import FixedOrderRecursion, ReshuffledRecursion
 from sgdtheory.fluctuation_dissipation import (
     FluctuationDissipation,
     fluctuation_dissipation_relations,
@@ -34,6 +33,8 @@ from sgdtheory.modified_equations import modified_equation
 from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
 from sgdtheory.predictor import Predictor
 from sgdtheory.probability_flow import ProbabilityFlow, fokker_planck
+from sgdtheory.repeated_epochs import FixedOrderRecursion
+from sgdtheory.reshuffled_epochs import ReshuffledRecursion
 from sgdtheory.sampling import Sampling
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.update_rule import (

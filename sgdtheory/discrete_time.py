@@ -12,10 +12,11 @@ from sympy import Eq, Expr, ImmutableMatrix, Matrix, Set, eye
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
-from sgdtheory.epochs import FixedOrderRecursion, ReshuffledRecursion
 from sgdtheory.linear_recursion import LinearRecursion
 from sgdtheory.noise import EigenDirection
 from sgdtheory.normal_form import factored, factored_matrix
+from sgdtheory.repeated_epochs import FixedOrderRecursion
+from sgdtheory.reshuffled_epochs import ReshuffledRecursion
 from sgdtheory.sampling import SAMPLINGS, Sampling
 from sgdtheory.stability import stable_interval
 from sgdtheory.update_rule import UpdateRule, require_rule

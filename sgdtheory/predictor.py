@@ -20,7 +20,7 @@ from sgdtheory.dense_predictor import DensePredictor
 from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
 from sgdtheory.displacement import local_exponent, squared_distance
-from sgdtheory.epochs import EpochRecursion
+from sgdtheory.epoch_recursion import EpochRecursion
 from sgdtheory.gaussian_process import GaussianProcess, UnstableError
 from sgdtheory.hyperparameters import Hyperparameters, check_number
 from sgdtheory.landscape import Landscape

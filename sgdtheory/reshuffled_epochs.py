@@ -1,0 +1,106 @@
+r"""Epochs of a new order each, as `DataLoader(shuffle=True)` has them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import cast
+
+from sympy import Expr, ImmutableMatrix, Matrix, Min, S, floor, sympify
+
+from sgdtheory import symbols as s
+from sgdtheory.epoch_recursion import EpochRecursion
+from sgdtheory.remembered import remembered
+from sgdtheory.special_functions import DISCRETE
+
+__all__ = ["ReshuffledRecursion"]
+
+
+class ReshuffledRecursion(EpochRecursion):
+    r"""A recursion under epochs of a new order each.
+
+    Its noise is white noise of variance a less a noise of variance b that an epoch's batches share,
+    and so is every second moment. With T_n = Σ_{j<n} (n − j)(1 − A^j), which counts the pairs of
+    batches j updates apart, the stationary covariance is (a − bM) W + (b/M)(T_M W + W T_Mᵀ): where
+    an epoch uses every example, N = MS, the first term is absent, and with it the spread along flat
+    directions.
+
+    Source: Kühn and Rosenow, arXiv 2306.05300.
+    """
+
+    def _pairs(self, count: Expr) -> Matrix:
+        """T_n W."""
+        W, faded = self._white_fading
+        sums = DISCRETE.sums(count + 1, self.trace, self.determinant)
+        return Matrix(self.determinant * sums.thrice * W + sums.twice * faded)
+
+    def _faded(self, count: Expr) -> Matrix:
+        """(1 − A^n) W."""
+        W, faded = self._white_fading
+        f = self._functions(count)
+        return Matrix(f.step_response * W + f.impulse_response * faded)
+
+    @cached_property
+    def _spread(self) -> Matrix:
+        own, shared = self.sampling.own, self.sampling.shared
+        W, _ = self._white_fading
+        pairs = self._pairs(s.M)
+        return Matrix((own - shared * s.M) * W + shared / s.M * (pairs + pairs.T))
+
+    def _lost_within(self, count: Expr) -> Matrix:
+        """Stationary covariance less autocovariance, per unit Σ, after at most an epoch.
+
+        A lag of n updates moves the triangle of pairs, so its second difference is what counts.
+        """
+        own, shared = self.sampling.own, self.sampling.shared
+        at_rest, behind = self._pairs(s.M), self._pairs(s.M - count)
+        ahead, middle = self._pairs(s.M + count), self._pairs(count)
+        moved = at_rest + at_rest.T - ahead + 2 * middle - behind.T
+        return Matrix(own * self._faded(count) + shared / s.M * moved)
+
+    def _position_lost_within(self, count: Expr) -> Expr:
+        """Its position entry, which is even in time: then the second difference can be gathered.
+
+        Σ_j (n − |j|)(1 − A^{M+j}), |j| < n, begins at A^{M−n}: no term counts more than n² pairs.
+        """
+        own, shared = self.sampling.own, self.sampling.shared
+        middle = self._pairs(count)
+        ahead = count**2 * self._faded(s.M - count) + self.propagator(s.M - count) * (
+            self._pairs(2 * count) - 2 * middle
+        )
+        return (own * self._faded(count) + shared / s.M * (2 * middle - ahead))[0, 0]
+
+    @remembered
+    def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
+        """E[x(t) x(0)ᵀ] in the steady state, averaged over the phase.
+
+        Errors more than an epoch apart are independent: from there on the map alone acts.
+        """
+        time = sympify(time, strict=True)
+        within = Min(time, s.M)
+        early = self._spread - self._lost_within(within)
+        return self._scaled(self.propagator(time - within) * early)
+
+    @remembered
+    def displacement(self, time: Expr | float) -> Expr:
+        """E|θ(t) − θ(0)|² of the first coordinate in the steady state, averaged over the phase."""
+        time = sympify(time, strict=True)
+        within = Min(time, s.M)
+        epoch_later = self._spread - self._lost_within(s.M)
+        f = self._functions(time - within)
+        later = f.step_response * epoch_later + f.impulse_response * self.generator * epoch_later
+        lost = self._position_lost_within(within) + later[0, 0]
+        return cast(Expr, 2 * self.example_variance * lost)
+
+    def _gathered_from(self, time: Expr, phase: Expr) -> Matrix:
+        # What is left of the epoch in which the start lies; a whole one counts among the others.
+        first = S.Zero if phase == 0 else Min(time, s.M - phase)
+        count = floor((time - first) / s.M)
+        rest = time - first - count * s.M
+        onward = self._onward(rest)
+        epochs = onward * self._stroboscopic.covariance(count) * onward.T
+        spread = self._back(epochs) + self._begun(rest)
+        if first != 0:
+            onward = self.propagator(time - first)
+            spread += onward * self._begun(first) * onward.T
+        white = self._surplus * self._white.covariance(time)
+        return Matrix(white + self.sampling.shared * spread)
