@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["backend_of", "common_kind", "detached", "double", "like", "logarithm"]
+__all__ = ["backend_of", "common_kind", "detached", "double", "like", "logarithm", "shortened"]
 
 
 def _is_tensor(value: Any) -> bool:
@@ -62,3 +62,13 @@ def double(kind: Any) -> Any:
 def logarithm(value: Any) -> Any:
     """Natural logarithm, element by element."""
     return value.log() if _is_tensor(value) else np.log(value)
+
+
+def shortened(value: Any) -> str:
+    """What was given, in one line of a message.
+
+    >>> shortened(np.zeros(3)), len(shortened(list(range(1000))))
+    ('array([0., 0., 0.])', 80)
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."

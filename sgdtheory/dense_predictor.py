@@ -173,7 +173,7 @@ class DensePredictor:
             )
         if self.modes.sampling != "with_replacement":
             raise ValueError(
-                f"modes.sampling = {self.modes.sampling!r}: a landscape's covariances are those "
+                f"sampling = {self.modes.sampling!r}: a landscape's covariances are those "
                 "of batches drawn 'with_replacement'. For others, predict landscape.spectrum."
             )
         if backend_of(self._settings) == "torch":

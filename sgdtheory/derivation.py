@@ -19,6 +19,74 @@ Formula: TypeAlias = Basic | MatrixBase
 __all__ = ["Derivation", "Formula", "Step"]
 
 
+# What an engine without Unicode cannot set, in mathematics.
+_COMMANDS = {
+    **{
+        letter: rf"\{name} "
+        for letter, name in zip(
+            "αβγδεηθκλμνξρστφΓΔΣΦ",
+            [
+                "alpha",
+                "beta",
+                "gamma",
+                "delta",
+                "varepsilon",
+                "eta",
+                "theta",
+                "kappa",
+                "lambda",
+                "mu",
+                "nu",
+                "xi",
+                "rho",
+                "sigma",
+                "tau",
+                "varphi",
+                "Gamma",
+                "Delta",
+                "Sigma",
+                "Phi",
+            ],
+            strict=True,
+        )
+    },
+    "½": r"\tfrac12 ",
+    "²": "^2",
+    "ᵀ": "^T",
+    "ⁿ": "^n",
+    "⁻¹": "^{-1}",
+    "√": r"\surd ",
+    "∇": r"\nabla ",
+    "∂": r"\partial ",
+    "∝": r"\propto ",
+    "∞": r"\infty ",
+    "‖": r"\| ",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "→": r"\to ",
+    "·": r"\cdot ",
+    "×": r"\times ",
+    "−": "-",
+    "θ̇": r"\dot\theta ",
+}
+
+
+def _spelled(text: str) -> str:
+    for letter in sorted(_COMMANDS, key=len, reverse=True):
+        text = text.replace(letter, _COMMANDS[letter])
+    return text
+
+
+def _typeset(text: str) -> str:
+    """Prose, with every stretch that holds such a letter set as mathematics."""
+    letters = "".join(dict.fromkeys("".join(_COMMANDS)))
+    words = text.split(" ")
+    return " ".join(
+        f"${_spelled(word)}$" if any(letter in word for letter in letters) else word
+        for word in words
+    )
+
+
 @dataclass(frozen=True)
 class Step:
     """One step: what was done, to which formulas it led, and what had to be assumed.
@@ -76,13 +144,13 @@ class Derivation:
         return "\n\n".join(parts)
 
     def latex(self) -> str:
-        """LaTeX paragraphs."""
+        """LaTeX paragraphs, for any engine: letters of formulas in the words are set as such."""
         parts = []
         for step in self.steps:
-            parts.append(rf"\paragraph{{{step.title}}} {step.action}")
-            parts += [rf"\[ {latex(formula)} \]" for formula in step.formulas]
+            parts.append(rf"\paragraph{{{_typeset(step.title)}}} {_typeset(step.action)}")
+            parts += [rf"\[ {_spelled(latex(formula))} \]" for formula in step.formulas]
             if step.assumption:
-                parts.append(rf"\emph{{Assumed: {step.assumption}}}")
+                parts.append(rf"\emph{{Assumed: {_typeset(step.assumption)}}}")
         return "\n".join(parts)
 
     def __str__(self) -> str:

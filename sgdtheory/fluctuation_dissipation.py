@@ -36,11 +36,17 @@ class RelationCheck:
         standard_error: of the ratio, from the scatter between replicas.
         z: left less right side over its standard error: Student's t with replicas − 1 degrees of
             freedom.
+        rule_residual: how far the record is from following the rule itself, from one entry to the
+            next, relative to the largest change. Rounding, where every update is recorded in the
+            rule's convention; of order 1 where v is torch's momentum_buffer without its minus, g
+            lacks the weight decay, or updates are left out. Then z says nothing about stationarity
+            (of left-out updates alone it still does).
     """
 
     ratio: NDArray[np.float64]
     standard_error: NDArray[np.float64]
     z: NDArray[np.float64]
+    rule_residual: float
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,8 @@ class FluctuationDissipation:
         deviation = _standard_error(left - ratio[:, None] * right)
         with np.errstate(divide="ignore", invalid="ignore"):
             z = (left - right).mean(axis=1) / _standard_error(left - right)
-        return RelationCheck(ratio, deviation / abs(right.mean(axis=1)), z)
+        residual = _rule_residual(self.rule, values, positions, velocities, gradients)
+        return RelationCheck(ratio, deviation / abs(right.mean(axis=1)), z, residual)
 
 
 @lru_cache(maxsize=256)
@@ -277,6 +284,18 @@ def _measured(*records: ArrayLike) -> NDArray[np.float64]:
     return (
         np.array([np.einsum("rkd,rkd->r", arrays[x], arrays[y]) for x, y in PAIRS]) / shapes[0][1]
     )
+
+
+def _rule_residual(rule: UpdateRule, values: Mapping[Symbol, float], *records: ArrayLike) -> float:
+    theta, v, g = (np.asarray(x, dtype=np.float64) for x in records)
+    a, b, c, d, _ = (float(x.subs(values)) for x in rule.coefficients)
+    residual = 0.0
+    for after, before, along, kick in ((v, 0.0 * v, c, d), (theta, theta, a, b)):
+        moved = after[:, 1:] - before[:, :-1]
+        expected = along * v[:, :-1] + kick * g[:, :-1]
+        if np.any(moved):
+            residual = max(residual, float(np.abs(moved - expected).max() / np.abs(moved).max()))
+    return residual
 
 
 def _coefficients(sides: Sequence[Expr], values: Mapping[Symbol, float]) -> NDArray[np.float64]:

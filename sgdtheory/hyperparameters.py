@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sympy import Symbol
 
+from sgdtheory import symbols as s
 from sgdtheory.arrays import detached
 
 __all__ = ["Hyperparameters", "check_number"]
@@ -46,6 +48,23 @@ class Hyperparameters:
                 raise ValueError(
                     f"dataset_size = {self.dataset_size}: it must be a whole number of examples."
                 )
+
+    @property
+    def values(self) -> dict[Symbol, Any]:
+        """The numbers by the symbols of the theory, to insert into its expressions.
+
+        >>> Hyperparameters(0.1, momentum=0.9, batch_size=128).values[s.beta]
+        0.9
+        """
+        values = {
+            s.eta: self.learning_rate,
+            s.beta: self.momentum,
+            s.S: self.batch_size,
+            s.lamda: self.weight_decay,
+        }
+        if self.dataset_size is None:
+            return values
+        return values | {s.N: self.dataset_size, s.M: self.updates_per_epoch}
 
     @property
     def updates_per_epoch(self) -> int:

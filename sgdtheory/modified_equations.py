@@ -280,9 +280,10 @@ def _narrated(rule: UpdateRule, expanded: Expansion, langevin: Langevin) -> Deri
         )
         .then(
             "Gradient and noise",
-            "The gradient is that of the regularised loss and a batch's error ξ/√S. Errors of "
-            "different updates are independent: their sum over a unit of time has the variance "
-            "ηΣ/S, the intensity of a white noise.",
+            "The gradient is that of the regularised loss and a batch's error ξ/√S, a force that "
+            "lasts one update. Errors of different updates are independent: what the 1/η of them "
+            "in a unit of time push, η times their sum, has the variance ηΣ/S, the intensity I of "
+            "a white noise that is added to the force below.",
             Eq(s.noise_intensity, langevin.noise_intensity, evaluate=False),
             assumption="batches are drawn with replacement, so their errors are independent"
             + memory,
@@ -301,9 +302,14 @@ def _narrated(rule: UpdateRule, expanded: Expansion, langevin: Langevin) -> Deri
         )
     return steps.then(
         "Underdamped Langevin equation",
-        "Along an eigen-direction dg/dt is the curvature times the velocity: a friction."
-        if lagging
-        else "The gradient is that of the regularised loss L.",
+        (
+            "Along an eigen-direction dg/dt is the curvature times the velocity: a friction. "
+            if lagging
+            else "The gradient is that of the regularised loss L. "
+        )
+        + "The noise is not written out. κ = 2 · mass · friction · S/η, along a flat "
+        "direction, is a convention for the unit of the modified loss Φ: only κΦ has a "
+        "meaning.",
         langevin.equation,
         Eq(s.inverse_temperature, langevin.inverse_temperature, evaluate=False),
     )

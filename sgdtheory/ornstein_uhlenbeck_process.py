@@ -8,7 +8,7 @@ the covariance of two blocks is one small linear system, whatever correlates the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
@@ -108,6 +108,27 @@ class OrnsteinUhlenbeck(GaussianProcess):
             self,
             **dict(zip(("drift", "diffusion"), fractions, strict=True)),
             inverse_temperature=kappa,
+        )
+
+    def at(self, values: Mapping[Expr, Expr | float]) -> OrnsteinUhlenbeck:
+        """The same process with numbers inserted, which any dimension can be asked everything.
+
+        Args:
+            values: of its symbols, as ``{symbols.eta: Rational(1, 10)}`` or
+                `Hyperparameters.values`.
+
+        >>> from sgdtheory import Hyperparameters, heavy_ball, modified_equation, ornstein_uhlenbeck
+        >>> process = ornstein_uhlenbeck(modified_equation(heavy_ball()), [1.0, 1.0], [2.0, 1.0])
+        >>> process.at(Hyperparameters(0.1, 0.9, 10).values).drift.free_symbols
+        set()
+        """
+        numbers = {symbol: sympify(value, strict=True) for symbol, value in values.items()}
+        return replace(
+            self,
+            drift=self.drift.subs(numbers),
+            diffusion=self.diffusion.subs(numbers),
+            inverse_temperature=self.inverse_temperature.subs(numbers),
+            curvature=self.curvature.subs(numbers),
         )
 
     def inverse(self, matrix: MatrixBase) -> ImmutableMatrix:

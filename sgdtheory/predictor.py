@@ -15,7 +15,7 @@ import numpy as np
 from sympy import Symbol
 
 from sgdtheory import symbols as s
-from sgdtheory.arrays import backend_of, common_kind, detached, double, like
+from sgdtheory.arrays import backend_of, common_kind, detached, double, like, shortened
 from sgdtheory.dense_predictor import DensePredictor
 from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
@@ -122,7 +122,10 @@ class Predictor:
         ):
             value = getattr(self, name)
             if not isinstance(value, kind):
-                raise ValueError(f"{name} = {value!r}: give a {kind.__name__}.")  # noqa: TRY004
+                advice = f"give a {kind.__name__}"
+                if hasattr(value, "stationary"):
+                    advice += f", as the {type(value).__name__}'s .stationary(hyperparameters) is"
+                raise ValueError(f"{name} = {shortened(value)}: {advice}.")  # noqa: TRY004
         if self.theory not in THEORIES:
             raise ValueError(f"theory = {self.theory!r}: give one of {', '.join(THEORIES)}.")
         self._check_sampling()
@@ -332,6 +335,19 @@ class Predictor:
         self._require_stationary()
         return self._cast(self._evaluate("autocovariance", self._steps(steps)))
 
+    @property
+    def effective_temperature(self) -> Any:
+        """T = h Var θ per mode, shape (modes,), in units of loss.
+
+        By equipartition: a direction's mean loss ½ h Var θ is ½ T. In continuous time it is the
+        noise's intensity over twice the friction, ηΣ/(2S(1 − β)) for heavy ball, the same for all
+        directions only where their noise is.
+
+        Raises:
+            UnstableError: when a direction has no stationary state.
+        """
+        return self._cast(self._curvature * self._stationary_covariance()[..., 0, 0])
+
     # -- displacement -------------------------------------------------------------------------
 
     def local_displacement(self) -> Any:
@@ -418,7 +434,8 @@ class Predictor:
         """Per mode: "overdamped", "critical", "underdamped" or "alternating".
 
         Critical means that the two rates agree to rounding; alternating, in discrete time only,
-        that a root is negative, so that a mean changes sign at every update.
+        that a root is negative, so that a mean changes sign at every update. A regime says nothing
+        about stability: beyond it `relaxation_steps` of the discrete theory is infinite.
         """
         momentum = float(detached(self.hyperparameters.momentum))
         return regimes(*self._characteristic(), momentum, discrete=self.theory == "discrete")

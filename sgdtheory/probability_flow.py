@@ -286,6 +286,20 @@ def _roots_of_factor(factor: Poly) -> list[Expr]:
     return list(factor.real_roots())
 
 
+def _refuse_endless(process: OrnsteinUhlenbeck) -> None:
+    letters = process.drift.free_symbols | process.diffusion.free_symbols
+    decimals = process.drift.has(Float) or process.diffusion.has(Float)
+    coupled = not (process.diffusion.is_diagonal() and max(map(len, process.blocks)) <= 2)
+    if letters and coupled and process.dimension > (2 if decimals else 4):
+        names = ", ".join(sorted(map(str, letters)))
+        raise ValueError(
+            f"process has {process.dimension} coupled coordinates"
+            + (" with decimal numbers" if decimals else "")
+            + f" and the symbols {names}: algebra with both does not end. Insert numbers first, as "
+            "process.at(hyperparameters.values)."
+        )
+
+
 @lru_cache(maxsize=256)
 def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:
     r"""Modified loss Φ, precision U and circulation Q of a linear process.
@@ -296,6 +310,8 @@ def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:
     Raises:
         UnstableError: without stationary state, or when the noise leaves a direction without
             spread, so that the stationary covariance has no inverse.
+        ValueError: for symbols in more than four coordinates that the noise or the drift couples,
+            or beside decimal numbers in more than two: such algebra does not end.
 
     Source:
         Kwon, Ao, Thouless, PNAS 102 (2005); Kunin et al., arXiv 2107.09133, section 5.
@@ -312,6 +328,7 @@ def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:
             f"process = {process!r}: give an OrnsteinUhlenbeck; the Fokker-Planck equation belongs "
             "to continuous time."
         )
+    _refuse_endless(process)
     kappa = process.inverse_temperature
     scaled = process.factored(process.stationary_covariance() * kappa)
     if process.determinant_of(scaled).is_zero:
@@ -325,21 +342,35 @@ def fokker_planck(process: OrnsteinUhlenbeck) -> ProbabilityFlow:
     steps = (
         process.derivation_of("stationary_covariance")
         .then(
+            "Fokker-Planck equation",
+            "Probability drifts with −A x and diffuses with D/κ: it is conserved, ∂p/∂t = −∇·J, "
+            "with the current J.",
+            Eq(
+                s.matrix("J", size, 1),
+                -s.density * s.matrix("A", size) * s.matrix("x", size, 1)
+                - s.matrix("D", size) * s.matrix("∇p", size, 1) / s.inverse_temperature,
+                evaluate=False,
+            ),
+        )
+        .then(
             "Stationary density",
-            "A linear process ends in a Gaussian, p ∝ exp(−κΦ), whose precision inverts its "
-            "covariance.",
+            "A linear process ends in a Gaussian, p ∝ exp(−κΦ) with Φ = ½ xᵀ U x, whose precision "
+            "κU inverts its covariance B.",
             Eq(s.matrix("U", size), precision, evaluate=False),
         )
         .then(
             "Circulation",
-            "What A B leaves beside the diffusion is antisymmetric: A = (D + Q) U.",
+            "With ∇p = −κ U x p the current is −(A − D U) x p. In the balance A B + B Aᵀ = 2D/κ "
+            "the two terms are transposes: what κ A B leaves beside D is antisymmetric, "
+            "Q = κ A B − D, and A = (D + Q) U.",
             Eq(s.matrix("Q", size), circulation, evaluate=False),
         )
     )
     flow = ProbabilityFlow(process, precision, circulation, steps)
     final = steps.then(
         "Modified loss",
-        "Φ = ½ xᵀ U x: what the process descends, while J = −Q ∇Φ p circulates on its level lines.",
+        "Φ is what the process descends, while J = −(A − D U) x p = −Q ∇Φ p circulates on its "
+        "level lines.",
         Eq(s.modified_loss, flow.modified_loss, evaluate=False),
     )
     return replace(flow, derivation=final)

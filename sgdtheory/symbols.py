@@ -24,6 +24,7 @@ __all__ = [
     "component",
     "coordinates",
     "delta",
+    "density",
     "dimension",
     "epsilon",
     "eta",
@@ -183,6 +184,8 @@ h_j = Symbol("h_j", real=True)
 """Curvature of the second of two eigen-directions."""
 Sigma_ij = Symbol("Sigma_ij", real=True)
 """Covariance of one example's gradient between two eigen-directions. Unit: (loss/θ)²."""
+density = Symbol("p", nonnegative=True)
+"""Probability density of the state."""
 xi = Symbol("xi", real=True)
 """One example's gradient error: mean 0, covariance Σ."""
 epsilon = Symbol("epsilon", real=True)

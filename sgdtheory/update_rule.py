@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sympy import Eq, Expr, Poly, PolynomialError, SympifyError, expand, latex, simplify, sympify
+from sympy import (
+    Eq,
+    Expr,
+    Poly,
+    PolynomialError,
+    Symbol,
+    SympifyError,
+    expand,
+    latex,
+    simplify,
+    sympify,
+)
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
@@ -116,12 +127,21 @@ class UpdateRule:
 
 def _expression(argument: str, value: Any) -> Expr:
     try:
-        return sympify(value, strict=True)
+        expression: Expr = sympify(value, strict=True)
     except SympifyError:
         raise ValueError(
             f"{argument} = {value!r} is not a SymPy expression. Write it in sgdtheory.symbols; "
             "text is not read as code."
         ) from None
+    for symbol in expression.free_symbols:
+        own = getattr(s, symbol.name, symbol)
+        if isinstance(own, Symbol) and own != symbol:
+            raise ValueError(
+                f"{argument} = {value} holds a {symbol} that is not sgdtheory.symbols.{symbol}: "
+                "symbols of one name and other assumptions are different. Take that one, or "
+                "another name."
+            )
+    return expression
 
 
 def _linear(argument: str, expression: Expr, variables: tuple[Expr, ...]) -> dict[Expr, Expr]:

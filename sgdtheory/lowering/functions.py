@@ -17,7 +17,7 @@ __all__ = ["BACKENDS", "LoweredFunction", "lower"]
 BACKENDS = ("numpy", "numba", "torch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoweredFunction:
     """A function of arrays that broadcast, with the expression it came from.
 
@@ -32,12 +32,16 @@ class LoweredFunction:
     arguments: tuple[Symbol, ...]
     backend: str
     source: str
-    _call: Callable[..., Any] = field(repr=False, compare=False)
+    _call: Callable[..., Any] = field(compare=False)
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]
         names = ", ".join(map(str, self.arguments))
         return f"({names}) ↦ {self.expression}, for arrays that broadcast ({self.backend})."
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(str, self.arguments))
+        return f"<LoweredFunction of ({names}), {self.backend}; see .expression and .source>"
 
     def __call__(self, *arrays: Any) -> Any:
         """Value at the arrays, broadcast; a Matrix expression adds two axes at the end."""

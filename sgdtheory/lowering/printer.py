@@ -14,7 +14,20 @@ from functools import reduce
 from typing import Any
 
 import sympy
-from sympy import Add, Expr, Float, Function, Mul, Pow, Rational, Symbol, cse, numbered_symbols
+from sympy import (
+    Add,
+    Derivative,
+    Expr,
+    Float,
+    Function,
+    Mul,
+    Pow,
+    Rational,
+    Subs,
+    Symbol,
+    cse,
+    numbered_symbols,
+)
 from sympy.matrices import MatrixBase
 from sympy.printing.pycode import PythonCodePrinter
 
@@ -261,6 +274,12 @@ def _check_nodes(node: Any) -> None:
     """Refuse all but sums, products, powers, symbols, real numbers and the table's functions."""
     if _is_constant(node) and node.is_real and node.is_finite:
         return
+    if isinstance(node, (Derivative, Subs)) and node.has(ModeFunction):
+        raise ValueError(
+            "expression contains a derivative of a mode function in its trace or determinant, "
+            "which has no closed form here. Lower the expression itself with backend='torch' and "
+            "differentiate there."
+        )
     if (node.func not in _KNOWN and not isinstance(node, _ARITHMETIC)) or _is_constant(node):
         raise ValueError(
             f"expression contains {node}, for which no back end has a meaning. Evaluate it first "
