@@ -30,13 +30,12 @@ from sympy import (
     latex,
     linsolve,
     sqrt,
-    sympify,
 )
 from sympy.matrices import MatrixBase
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
-from sgdtheory.gaussian_process import GaussianProcess, UnstableError
+from sgdtheory.gaussian_process import GaussianProcess, UnstableError, clocked
 from sgdtheory.normal_form import factored, factored_matrix
 
 __all__ = ["DirectionPair"]
@@ -173,7 +172,7 @@ class DirectionPair:
         Args:
             time: time t, or update count k, of the process.
         """
-        i, j = self._of(self.process.propagator(sympify(time, strict=True)))
+        i, j = self._of(self.process.propagator(clocked(time)))
         X = self.stationary_covariance()
         return ImmutableMatrix(X - i * X * j.T)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Eq, Expr, ImmutableMatrix, Matrix, expand, eye, zeros
+from sympy import Eq, Expr, Float, ImmutableMatrix, expand, eye, zeros
 from sympy.matrices import MatrixBase
 
 from sgdtheory import symbols as s
@@ -23,7 +23,7 @@ from sgdtheory.ornstein_uhlenbeck_process import (
     require_covariance,
     require_symmetric,
 )
-from sgdtheory.rational_matrices import function_of
+from sgdtheory.rational_matrices import function_of, strict_matrix
 
 __all__ = ["OrnsteinUhlenbeck", "ornstein_uhlenbeck"]
 
@@ -112,7 +112,7 @@ def _derived(
         langevin.inverse_temperature,
         derivation=steps,
         velocities=tuple(range(size, 2 * size)),
-        curvature=H[0] if single else s.h,
+        curvature=H[0] if single else _least_curvature(H),
         **names,
     )
 
@@ -164,6 +164,15 @@ def _intensity(langevin: Langevin, H: MatrixBase, covariance: MatrixBase) -> Imm
     return ImmutableMatrix(scale * covariance + rest)
 
 
+def _least_curvature(H: ImmutableMatrix) -> Expr:
+    """The one that decides whether there is a stationary state, where it is a number without."""
+    if H.free_symbols:
+        return s.h
+    lowest = np.linalg.eigvalsh(np.array(H, dtype=np.float64)).min()
+    scale = np.finfo(np.float64).eps * len(H) * max(abs(float(x)) for x in H)
+    return s.h if lowest > scale else Float(min(lowest, 0.0))
+
+
 def _is_matrix(value: object) -> bool:
     return isinstance(value, MatrixBase | np.ndarray | list | tuple)
 
@@ -195,12 +204,12 @@ def _matrices(
 
 def _matrix(name: str, value: Any) -> ImmutableMatrix:
     """A square matrix; a list of numbers is its diagonal."""
-    matrix = Matrix(value)
+    matrix = strict_matrix(name, value)
     if not isinstance(value, MatrixBase) and matrix.cols == 1 and np.ndim(value) == 1:
-        matrix = Matrix.diag(*matrix)
+        matrix = ImmutableMatrix.diag(*matrix)
     if matrix.rows != matrix.cols or matrix.rows == 0:
         raise ValueError(
             f"{name} has shape {matrix.shape}: it must be d×d. Give a square matrix, or a list of "
             "d numbers for a diagonal one."
         )
-    return ImmutableMatrix(matrix)
+    return matrix

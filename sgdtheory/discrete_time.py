@@ -59,7 +59,7 @@ def recursion(
 def _sampling(sampling: Sampling | str) -> Sampling:
     if isinstance(sampling, Sampling):
         return sampling
-    if sampling not in SAMPLINGS:
+    if not isinstance(sampling, str) or sampling not in SAMPLINGS:
         raise ValueError(f"sampling = {sampling!r}: give one of {', '.join(SAMPLINGS)}.")
     return SAMPLINGS[sampling]()
 

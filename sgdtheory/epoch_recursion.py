@@ -32,7 +32,9 @@ from sympy.matrices import MatrixBase
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
+from sgdtheory.gaussian_process import clocked
 from sgdtheory.linear_recursion import LinearRecursion
+from sgdtheory.normal_form import factored
 from sgdtheory.remembered import remembered
 from sgdtheory.sampling import Sampling
 from sgdtheory.special_functions import DISCRETE
@@ -79,7 +81,8 @@ class EpochRecursion(LinearRecursion):
     @property
     def _surplus(self) -> Expr:
         """a − bM: 0 where an epoch uses every example."""
-        return self.sampling.own - self.sampling.shared * s.M
+        # Over one denominator it is exactly 0 in floating point as well.
+        return factored(self.sampling.own - self.sampling.shared * s.M)
 
     # -- in the coordinates (n, G n) ----------------------------------------------------------
 
@@ -166,9 +169,10 @@ class EpochRecursion(LinearRecursion):
             time: updates.
             phase: batches of its epoch that were over at the start, 0 ≤ phase < M.
         """
-        return self._scaled(
-            self._gathered_from(sympify(time, strict=True), sympify(phase, strict=True))
-        )
+        over = sympify(phase, strict=True)
+        if over.is_negative or over.is_integer is False:
+            raise ValueError(f"phase = {phase}: the batches that were over are a whole number ≥ 0.")
+        return self._scaled(self._gathered_from(clocked(time), over))
 
     @property
     @abstractmethod

@@ -17,8 +17,9 @@ from scipy.sparse.linalg import LinearOperator
 from sympy import Eq, Symbol
 
 from sgdtheory import symbols as s
+from sgdtheory.arrays import shortened
 from sgdtheory.derivation import Derivation
-from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.hyperparameters import Hyperparameters, check_number
 from sgdtheory.krylov_space import fixed_point, spectral_radius
 from sgdtheory.landscape import Landscape
 from sgdtheory.mean_square_stability import LinearRegression
@@ -120,7 +121,12 @@ class FiniteDataset(LinearRegression):
         return np.divide(pull, curvature, out=np.zeros_like(pull), where=pull != 0)
 
     def minimum(self, weight_decay: float = 0.0) -> Array:
-        """μ of the regularised loss, (d,); the shortest one where the loss leaves it open."""
+        """μ of the regularised loss, (d,); the shortest one where the loss leaves it open.
+
+        Args:
+            weight_decay: λ ≥ 0.
+        """
+        check_number("weight_decay", weight_decay, at_least=0.0)
         return self._eigensystem[1] @ self._projected_minimum(weight_decay)
 
     def _noise(self, spread: Array, mean: Array, residuals: Array) -> Array:
@@ -151,8 +157,14 @@ class FiniteDataset(LinearRegression):
             mean: their mean m as an offset from the minimum, (d,) or a number.
             weight_decay: λ, which places the minimum.
         """
+        check_number("weight_decay", weight_decay, at_least=0.0)
         V, size = self._eigensystem[1], self.inputs.shape[1]
         P = np.zeros((size, size)) if spread is None else np.asarray(spread, dtype=np.float64)
+        if P.shape != (size, size) or not np.all(np.isfinite(P)):
+            raise ValueError(
+                f"spread = {shortened(spread)}: it must be a finite covariance of shape "
+                f"({size}, {size})."
+            )
         residuals = self._residuals(weight_decay)
         return V @ self._noise(V.T @ P @ V, offset_of("mean", mean, size) @ V, residuals) @ V.T
 

@@ -18,6 +18,7 @@ from sympy.tensor.array.expressions import ArrayContraction, ArrayTensorProduct
 from sympy.tensor.array.expressions.from_array_to_matrix import convert_array_to_matrix
 
 from sgdtheory import symbols as s
+from sgdtheory.arrays import shortened
 from sgdtheory.derivation import Derivation
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.lowering import LoweredFunction, lower
@@ -170,6 +171,9 @@ class GaussianInputs(LinearRegression):
             mean: their mean as an offset from the minimum μ, likewise.
         """
         constant, own, shared = self._coefficients
+        spread = np.asarray(spread, dtype=np.float64)
+        if not np.all(np.isfinite(spread) & (spread >= 0)):
+            raise ValueError(f"spread = {shortened(spread)}: variances must be finite and ≥ 0.")
         distance = spread + (np.asarray(mean) + self.offset) ** 2
         return constant + own * distance + shared * np.sum(self.eigenvalues * distance)
 

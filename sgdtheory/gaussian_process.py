@@ -37,7 +37,19 @@ from sgdtheory.special_functions import Clock, ModeFunctions
 _Value = TypeVar("_Value", Expr, MatrixBase)
 _CURVATURE = Dummy("h", real=True)
 
-__all__ = ["GaussianProcess", "UnstableError"]
+__all__ = ["GaussianProcess", "UnstableError", "clocked"]
+
+
+def clocked(time: Expr | float) -> Expr:
+    """A time or number of updates as an expression: a symbol, or finite and not negative.
+
+    Raises:
+        ValueError: for any other number.
+    """
+    value: Expr = sympify(time, strict=True)
+    if value.is_number and not (value.is_finite and value.is_nonnegative):
+        raise ValueError(f"time = {time}: it must be finite and ≥ 0, or a symbol.")
+    return value
 
 
 class UnstableError(ValueError):
@@ -187,7 +199,7 @@ class GaussianProcess(ABC):
         In two dimensions it is q − s G = ṡ + s adj G (Cayley-Hamilton); the diagonal uses the one
         and the other, so that neither a late position nor a late velocity comes from cancellation.
         """
-        time = sympify(time, strict=True)
+        time = clocked(time)
         if self.dimension != 2:
             return self._matrix_power(time)
         f, G = self._functions(time), self.generator
@@ -211,7 +223,7 @@ class GaussianProcess(ABC):
         The first row of e^{−Gt} − 1, from the step response where that is −(p + s G₁₁): a flat
         direction that has hardly moved is not lost beside where it is.
         """
-        time = sympify(time, strict=True)
+        time = clocked(time)
         if self.dimension != 2:
             return ImmutableMatrix((self.propagator(time) - eye(self.dimension)).row(0))
         f, G = self._functions(time), self.generator
@@ -226,7 +238,7 @@ class GaussianProcess(ABC):
         three integrals are two Gramians and ∫ s ṡ, which telescopes: every term is a square's
         share, so nothing cancels at early times or along flat directions.
         """
-        time = sympify(time, strict=True)
+        time = clocked(time)
         if self.dimension != 2:
             return self._gathered(time)
         f, N = self._functions(time), self.noise
@@ -242,7 +254,7 @@ class GaussianProcess(ABC):
     @remembered
     def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
         """E[x(t) x(0)ᵀ] in the stationary state."""
-        time = sympify(time, strict=True)
+        time = clocked(time)
         B = self.stationary_covariance()
         if self.dimension != 2:
             return ImmutableMatrix(self.propagator(time) * B)
@@ -258,7 +270,7 @@ class GaussianProcess(ABC):
 
         2 (B − F B)_{11} with F = q − s G is 2 (p B + s G B)_{11}: a sum of positive terms.
         """
-        time = sympify(time, strict=True)
+        time = clocked(time)
         B = self.stationary_covariance()
         if self.dimension != 2:
             return cast(Expr, 2 * (B - self.propagator(time) * B)[0, 0])

@@ -43,7 +43,9 @@ class Hyperparameters:
         check_number("batch_size", self.batch_size, above=0.0)
         check_number("weight_decay", self.weight_decay, at_least=0.0)
         if self.dataset_size is not None:
-            check_number("dataset_size", self.dataset_size, at_least=float(self.batch_size))
+            check_number(
+                "dataset_size", self.dataset_size, at_least=float(self.batch_size), below=2.0**53
+            )
             if self.dataset_size != int(self.dataset_size):
                 raise ValueError(
                     f"dataset_size = {self.dataset_size}: it must be a whole number of examples."
@@ -115,7 +117,7 @@ def check_number(
     ]
     try:
         number = float("nan" if isinstance(value, str) else detached(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not (np.isfinite(number) and number > above and number >= at_least and number < below):
         raise ValueError(f"{name} = {value!r}: it must be one number, {' and '.join(limits)}.")

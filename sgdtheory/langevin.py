@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sympy import Eq, Expr, S, latex, sympify
+from sympy import Eq, Expr, S, latex, nan, sympify
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
@@ -55,6 +55,8 @@ class Langevin:
     def __post_init__(self) -> None:
         for name in ("mass", "friction", "noise_intensity", "inverse_temperature"):
             value = sympify(getattr(self, name), strict=True)
+            if value is nan or value.is_finite is False:
+                raise ValueError(f"{name} = {value}: it must be finite. Check its value.")
             if value.is_negative:
                 raise ValueError(f"{name} = {value}: it must not be negative. Check its sign.")
             object.__setattr__(self, name, value)

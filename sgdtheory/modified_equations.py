@@ -144,7 +144,7 @@ def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
     velocity's variance then does not converge; ``.observables`` says so.
 
     As far as it was looked at (to order 5), friction is positive wherever a named rule is stable,
-    and so is the mass, but for two: Nesterov's turns negative in the last tenth below the stability
+    and so is the mass, but for two: Nesterov's turns negative in the last ninth below the stability
     limit from order 4 on, and the quasi-hyperbolic one in the last third from order 3 on.
     `ornstein_uhlenbeck` refuses a mass that is negative as it stands.
 

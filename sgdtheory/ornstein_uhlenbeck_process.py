@@ -34,7 +34,7 @@ from sympy.matrices import MatrixBase
 
 from sgdtheory import symbols as s
 from sgdtheory.gaussian_process import GaussianProcess, UnstableError
-from sgdtheory.rational_matrices import determinant, inverse
+from sgdtheory.rational_matrices import determinant, inverse, strict_matrix
 from sgdtheory.special_functions import CONTINUOUS, Clock, ModeFunction
 from sgdtheory.van_loan import numeric_flow
 
@@ -72,7 +72,7 @@ class OrnsteinUhlenbeck(GaussianProcess):
 
     def __post_init__(self) -> None:
         for name in ("drift", "diffusion"):
-            object.__setattr__(self, name, ImmutableMatrix(getattr(self, name)))
+            object.__setattr__(self, name, strict_matrix(name, getattr(self, name)))
         rows, columns = self.drift.shape
         if rows != columns or self.diffusion.shape != (rows, rows) or rows == 0:
             raise ValueError(

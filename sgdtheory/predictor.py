@@ -145,7 +145,7 @@ class Predictor:
             check_number(f"parameters: {symbol}", value)
 
     def _check_sampling(self) -> None:
-        if self.sampling not in SAMPLINGS:
+        if not isinstance(self.sampling, str) or self.sampling not in SAMPLINGS:
             raise ValueError(f"sampling = {self.sampling!r}: give one of {', '.join(SAMPLINGS)}.")
         if self.sampling == "with_replacement":
             return
@@ -154,6 +154,12 @@ class Predictor:
                 f"sampling = {self.sampling!r} with theory = 'continuous': what an epoch remembers "
                 "is counted in updates, and has no counterpart in continuous time. Use "
                 "theory='discrete'."
+            )
+        batch = float(detached(self.hyperparameters.batch_size))
+        if batch != int(batch) or batch < 1:
+            raise ValueError(
+                f"batch_size = {batch:g} with sampling = {self.sampling!r}: an epoch is divided "
+                "into batches of whole examples. Give a whole number."
             )
         size = self.hyperparameters.dataset_size
         if size is None or size < 2:

@@ -38,7 +38,7 @@ from sympy.matrices import MatrixBase
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
 from sgdtheory.entropy_production import entropy_production_rate
-from sgdtheory.gaussian_process import UnstableError
+from sgdtheory.gaussian_process import UnstableError, clocked
 from sgdtheory.normal_form import factored
 from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
 from sgdtheory.remembered import remembered
@@ -211,7 +211,7 @@ class ProbabilityFlow:
 
     def _moments(self, time: Expr | float) -> tuple[MatrixBase, MatrixBase]:
         """Offset from the mean, and covariance; numbers where an inverse would fill pages."""
-        time = sympify(time, strict=True)
+        time = clocked(time)
         if time.is_zero:
             raise ValueError(
                 f"time = {time}: the process is at a point there, which has no density. Give a "

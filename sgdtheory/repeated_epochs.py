@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import cast
 
-from sympy import Expr, ImmutableMatrix, Matrix, Min, eye, floor, sympify
+from sympy import Expr, ImmutableMatrix, Matrix, Min, eye, floor
 
 from sgdtheory import symbols as s
 from sgdtheory.epoch_recursion import EpochRecursion
+from sgdtheory.gaussian_process import clocked
 from sgdtheory.remembered import remembered
 from sgdtheory.special_functions import DISCRETE
 from sgdtheory.stroboscopic import Stroboscopic, summed
@@ -57,7 +58,7 @@ class FixedOrderRecursion(EpochRecursion):
     @remembered
     def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
         """E[x(t) x(0)ᵀ] in the steady state; a whole epoch later everything is as before."""
-        time = sympify(time, strict=True)
+        time = clocked(time)
         rest = time - s.M * floor(time / s.M)
         white = self._with_begun_white(rest).T * self._own_stroboscopic.cycle.T
         varying = self._back(self._with_begun(rest).T * self._stroboscopic.cycle.T)
@@ -71,7 +72,7 @@ class FixedOrderRecursion(EpochRecursion):
         x(t) − x(0) = w_n − S_n S_M⁻¹ w, from the n batches since and the epoch before. An error
         that all batches share shifts the cycle and moves nothing along it.
         """
-        time = sympify(time, strict=True)
+        time = clocked(time)
         rest = time - s.M * floor(time / s.M)
         since = Min(rest, s.M - rest)
         impulse = self._functions(s.M).impulse_response

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import cast
 
-from sympy import Expr, ImmutableMatrix, Matrix, Min, S, floor, sympify
+from sympy import Expr, ImmutableMatrix, Matrix, Min, S, floor
 
 from sgdtheory import symbols as s
 from sgdtheory.epoch_recursion import EpochRecursion
+from sgdtheory.gaussian_process import clocked
 from sgdtheory.remembered import remembered
 from sgdtheory.special_functions import DISCRETE
 
@@ -41,33 +42,35 @@ class ReshuffledRecursion(EpochRecursion):
 
     @cached_property
     def _spread(self) -> Matrix:
-        own, shared = self.sampling.own, self.sampling.shared
         W, _ = self._white_fading
         pairs = self._pairs(s.M)
-        return Matrix((own - shared * s.M) * W + shared / s.M * (pairs + pairs.T))
+        return Matrix(self._surplus * W + self.sampling.shared / s.M * (pairs + pairs.T))
 
     def _lost_within(self, count: Expr) -> Matrix:
         """Stationary covariance less autocovariance, per unit Σ, after at most an epoch.
 
         A lag of n updates moves the triangle of pairs, so its second difference is what counts.
         """
-        own, shared = self.sampling.own, self.sampling.shared
         at_rest, behind = self._pairs(s.M), self._pairs(s.M - count)
         ahead, middle = self._pairs(s.M + count), self._pairs(count)
         moved = at_rest + at_rest.T - ahead + 2 * middle - behind.T
-        return Matrix(own * self._faded(count) + shared / s.M * moved)
+        return self._weighed(self._faded(count), moved)
+
+    def _weighed(self, faded: Matrix, moved: Matrix) -> Matrix:
+        """a · faded + (b/M) · moved, with a split so that nothing is left where nothing moves."""
+        own, shared = self._surplus, self.sampling.shared
+        return Matrix(own * faded + shared * (s.M * faded + moved / s.M))
 
     def _position_lost_within(self, count: Expr) -> Expr:
         """Its position entry, which is even in time: then the second difference can be gathered.
 
         Σ_j (n − |j|)(1 − A^{M+j}), |j| < n, begins at A^{M−n}: no term counts more than n² pairs.
         """
-        own, shared = self.sampling.own, self.sampling.shared
         middle = self._pairs(count)
         ahead = count**2 * self._faded(s.M - count) + self.propagator(s.M - count) * (
             self._pairs(2 * count) - 2 * middle
         )
-        return (own * self._faded(count) + shared / s.M * (2 * middle - ahead))[0, 0]
+        return self._weighed(self._faded(count), 2 * middle - ahead)[0, 0]
 
     @remembered
     def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
@@ -75,7 +78,7 @@ class ReshuffledRecursion(EpochRecursion):
 
         Errors more than an epoch apart are independent: from there on the map alone acts.
         """
-        time = sympify(time, strict=True)
+        time = clocked(time)
         within = Min(time, s.M)
         early = self._spread - self._lost_within(within)
         return self._scaled(self.propagator(time - within) * early)
@@ -83,7 +86,7 @@ class ReshuffledRecursion(EpochRecursion):
     @remembered
     def displacement(self, time: Expr | float) -> Expr:
         """E|θ(t) − θ(0)|² of the first coordinate in the steady state, averaged over the phase."""
-        time = sympify(time, strict=True)
+        time = clocked(time)
         within = Min(time, s.M)
         epoch_later = self._spread - self._lost_within(s.M)
         f = self._functions(time - within)

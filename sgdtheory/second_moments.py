@@ -132,6 +132,10 @@ class Setting:
 
     def __post_init__(self) -> None:
         require_rule(self.rule)
+        if not isinstance(self.hyperparameters, Hyperparameters):
+            raise TypeError(
+                f"hyperparameters = {self.hyperparameters!r}: give Hyperparameters(...)."
+            )
         given, own = self._own, _own_symbols(self.rule)
         if set(given) != set(own):
             raise ValueError(

@@ -603,3 +603,50 @@ def test_covariance_from_a_fixed_start_needs_no_stationary_state(rate, expected)
 def test_a_negative_diffusion_is_refused():
     with pytest.raises(ValueError, match="diffusion"):
         sgd.OrnsteinUhlenbeck(Matrix([[1]]), Matrix([[-1]]))
+
+
+# -- what is refused, whoever asks ---------------------------------------------------------------
+
+CODE = "__import__('os').system('false')"
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda text: sgd.OrnsteinUhlenbeck([[text, 0], [0, 1]], eye(2)),
+        lambda text: sgd.OrnsteinUhlenbeck(eye(2), [[text, 0], [0, 1]]),
+        lambda text: sgd.ornstein_uhlenbeck(
+            sgd.modified_equation(sgd.heavy_ball()), noise=[text, 1], curvature=[1, 2]
+        ),
+        lambda text: sgd.ornstein_uhlenbeck(sgd.modified_equation(sgd.heavy_ball()), noise=text),
+        lambda text: sgd.recursion(sgd.heavy_ball(), curvature=text),
+    ],
+)
+def test_text_is_never_read_as_code(give, monkeypatch):
+    monkeypatch.setattr("os.system", lambda _: pytest.fail("text was run"))
+    with pytest.raises(ValueError, match="text is not read as code"):
+        give(CODE)
+
+
+def test_a_direction_that_curves_downwards_among_others_has_no_stationary_state():
+    langevin = sgd.modified_equation(sgd.heavy_ball())
+    for noise in ([1, 1], [[2, 1], [1, 2]]):
+        process = sgd.ornstein_uhlenbeck(langevin, noise=noise, curvature=[1, -2])
+        with pytest.raises(sgd.UnstableError, match="curvature = -2"):
+            process.stationary_covariance()
+        with pytest.raises(sgd.UnstableError):
+            sgd.fokker_planck(process)
+
+
+@pytest.mark.parametrize("time", [float("nan"), -1, float("inf")])
+def test_a_time_that_is_none_is_refused(time):
+    process = sgd.OrnsteinUhlenbeck(Matrix([[5, -3], [-3, 5]]) / 2, diag(4, 1))
+    for ask in (process.mean, process.covariance, sgd.fokker_planck(process).density_at):
+        with pytest.raises(ValueError, match="time = "):
+            ask(time)
+
+
+@pytest.mark.parametrize("noise", [-1, float("nan")])
+def test_a_noise_that_is_no_variance_is_refused(noise):
+    with pytest.raises(ValueError, match="noise = "):
+        sgd.recursion(sgd.heavy_ball(), noise=noise)

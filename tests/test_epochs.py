@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 
 import mpmath as mp
@@ -365,3 +366,47 @@ def test_an_evaluated_expression_is_the_predictors_number():
         float(N(process.displacement(7).subs({**here, s.h: h, s.Sigma: h}))) for h in (1.25, 0.3)
     )
     assert predictor().displacement(7) == pytest.approx(exact, rel=1e-12)
+
+
+def test_where_every_example_is_used_nothing_is_left_of_white_noise():
+    """(N − MS)/(S(N − 1)) is 0 in floating point too, whatever N, S: flat directions show it."""
+    for size, batch in ((1000, 10), (50_000, 25), (60_000, 600)):
+        length, y = size // batch, Fraction(1e-10)
+        responses = [(1 - y) ** j for j in range(length)]
+        varying = length * sum(u * u for u in responses) - sum(responses) ** 2
+        model = sgd.Predictor(
+            sgd.Hyperparameters(1.0, 0.0, batch, dataset_size=size),
+            sgd.Spectrum([1e-10], noise_variances=[1.0]),
+            rule=sgd.plain_sgd(),
+            sampling="epochs",
+        )
+        exact = float(varying / (size - 1))
+        assert model.covariance(length)[0, 0, 0] == pytest.approx(exact, rel=1e-12)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_nothing_moves_without_noise_and_its_exponent_is_refused(sampling):
+    model = sgd.Predictor(
+        sgd.Hyperparameters(0.1, 0.9, 10, dataset_size=10),
+        sgd.Spectrum([1.0, 0.01]),
+        sampling=sampling,
+    )
+    assert np.all(model.displacement([1, 2, 30]) == 0)
+    with pytest.raises(ValueError, match=r"steps = \[1\. 2\.\].*displacement is 0"):
+        model.exponent([1, 2])
+
+
+@pytest.mark.parametrize("batch", [0.5, 2.5])
+def test_batches_of_parts_of_examples_are_refused(batch):
+    with pytest.raises(ValueError, match=rf"batch_size = {batch}.*whole"):
+        sgd.Predictor(
+            sgd.Hyperparameters(0.1, 0.9, batch, dataset_size=100),
+            sgd.Spectrum([1.0]),
+            sampling="epochs",
+        )
+
+
+@pytest.mark.parametrize("phase", [-2, 1.5])
+def test_a_phase_that_is_no_count_is_refused_by_the_recursion(phase):
+    with pytest.raises(ValueError, match=rf"phase = {phase}"):
+        process_of("heavy_ball", "epochs").covariance(5, phase)

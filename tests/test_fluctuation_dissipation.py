@@ -328,3 +328,20 @@ def test_a_symbol_without_a_value_is_refused():
         fluctuation_dissipation_relations(sgd.heavy_ball()).check(
             record, record, record, {s.eta: 0.1}
         )
+
+
+def test_a_record_in_torchs_sign_is_told_from_one_that_is_not_stationary():
+    rng = np.random.default_rng(5)
+    theta, v, record = rng.normal(size=(8, 1)), np.zeros((8, 1)), []
+    for _ in range(50):
+        g = theta + rng.normal(size=theta.shape)
+        record.append((theta, v, g))
+        v = 0.8 * v - g
+        theta = theta + 0.1 * v
+    positions, velocities, gradients = np.moveaxis(np.array(record), 0, 2)
+    relations = fluctuation_dissipation_relations(sgd.heavy_ball())
+    values = {s.eta: 0.1, s.beta: 0.8}
+    right = relations.check(positions, velocities, gradients, values)
+    wrong = relations.check(positions, -velocities, gradients, values)
+    assert right.rule_residual < 1e-12
+    assert wrong.rule_residual > 0.5

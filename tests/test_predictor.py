@@ -628,3 +628,27 @@ def test_a_flat_direction_without_noise_has_moved_by_its_drift(theory):
             flow = mp.expm(-mp.matrix([[0, -1], [w2, 2 * gamma]]) * eta)
             expected = float((flow[0, 0] - 1) ** 2)
     assert found.displacement(1, position=1.0) == pytest.approx(expected, rel=1e-12)
+
+
+# -- temperature ---------------------------------------------------------------------------------
+
+
+def test_temperature_is_the_published_one_in_continuous_time():
+    """ηΣ/(2S(1 − β)): with noise proportional to the Hessian, steep directions are hotter."""
+    hyper = sgd.Hyperparameters(0.1, 0.9, 128)
+    model = sgd.Predictor(hyper, sgd.Spectrum([2.0, 0.5], noise_scale=3.0), theory="continuous")
+    expected = 0.1 * 3.0 * np.array([2.0, 0.5]) / (2 * 128 * (1 - 0.9))
+    assert np.allclose(model.effective_temperature, expected, rtol=1e-12)
+
+
+def test_a_data_set_is_not_a_spectrum_and_the_message_says_what_is():
+    data = sgd.FiniteDataset(np.arange(12.0).reshape(6, 2) ** 1.1, np.arange(6.0))
+    with pytest.raises(ValueError, match=r"^spectrum = .{0,90}give a Spectrum, as .*\.stationary"):
+        sgd.Predictor(sgd.Hyperparameters(0.1), data)
+
+
+def test_hyperparameters_insert_into_the_theory():
+    hyper = sgd.Hyperparameters(0.1, 0.9, 128, 5e-4, dataset_size=50_000)
+    kappa = sgd.modified_equation(sgd.heavy_ball()).inverse_temperature
+    assert float(kappa.subs(hyper.values)) == pytest.approx(128 * (1 - 0.81))
+    assert hyper.values[s.M] == 390

@@ -792,3 +792,26 @@ def test_three_coupled_coordinates_have_a_flow():
     expected = -np.trace(A) + np.trace(A.T @ np.linalg.inv(D) @ A @ B)
     found = sgd.fokker_planck(sgd.OrnsteinUhlenbeck(Matrix(A), Matrix(D))).entropy_production()
     assert float(found) == pytest.approx(expected, rel=1e-12)
+
+
+# -- algebra that ends --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_dense_decimals_beside_symbols_are_refused_and_numbers_are_not(size):
+    rng = np.random.default_rng(3)
+    factors = rng.normal(size=(2, size, size))
+    hessian, noise = (x @ x.T + np.eye(size) for x in factors)
+    langevin = sgd.modified_equation(sgd.heavy_ball())
+    process = sgd.ornstein_uhlenbeck(langevin, noise, hessian)
+    with pytest.raises(ValueError, match=r"decimal numbers.*beta.*process\.at"):
+        sgd.fokker_planck(process)
+    numbers = process.at(sgd.Hyperparameters(0.05, 0.9, 8).values)
+    found = float(sgd.fokker_planck(numbers).entropy_production(odd=process.velocities))
+    # tr(D⁻¹ E C Eᵀ) − tr A with the friction E, of the covariance that SciPy finds.
+    A, D = (np.array(x, dtype=float) for x in (numbers.drift, numbers.diffusion))
+    C = solve_continuous_lyapunov(A, 2 * D)
+    friction = A[size:, size:]
+    lost = np.linalg.inv(D[size:, size:]) @ friction @ C[size:, size:] @ friction.T
+    assert found == pytest.approx(np.trace(lost) - np.trace(friction), rel=1e-8)
+    assert found > 0

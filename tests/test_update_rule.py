@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from sympy import Matrix, Rational, expand, simplify, sin
+from sympy import Matrix, Rational, Symbol, expand, simplify, sin
 
 import sgdtheory as sgd
 
@@ -242,3 +242,15 @@ def test_quasi_hyperbolic_is_the_published_loop():
     hyper = {"eta": ETA, "beta": BETA, "nu": 0.7}
     ours = run(sgd.quasi_hyperbolic(), lambda x: H @ x - b, start, 0 * start, hyper, steps=50)
     assert np.abs(ours - np.array(path)).max() <= 1e-12
+
+
+def test_decimal_coefficients_are_coefficients():
+    rule = sgd.UpdateRule(0.5 * s.v - 1.0 * s.g + 0.0 * s.theta, s.theta + 0.1 * s.v_next)
+    assert float(rule.coefficients.c) == 0.5
+    assert float(rule.coefficients.a) == 0.05
+
+
+def test_a_symbol_that_only_looks_like_the_packages_is_refused():
+    foreign = Symbol("beta")
+    with pytest.raises(ValueError, match=r"beta.*not sgdtheory\.symbols\.beta"):
+        sgd.UpdateRule(foreign * s.v - s.g, s.theta + eta * s.v_next)
