@@ -155,7 +155,7 @@ UPDATES = 100
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_floating_point_keeps_its_digits(sampling, beta, product):
     """Against 80 digits; a momentum is known to one rounding, so 1 − β to ε/(1 − β)."""
-    eta, batch = 0.125, 64
+    eta, batch = 0.125, 10
     y = {"critical": (1 - beta**0.5) ** 2 if beta else 1.0, 0.95: 1.9 * (1 + beta)}.get(
         product, product
     )
