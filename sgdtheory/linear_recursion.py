@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from sympy import Expr, ImmutableMatrix, Set, collect, expand, eye, latex
+from sympy import Expr, ImmutableMatrix, Set, StrictGreaterThan, collect, expand, eye, latex
 
 from sgdtheory import symbols as s
+from sgdtheory.derivation import Derivation
 from sgdtheory.gaussian_process import GaussianProcess
+from sgdtheory.normal_form import factored
 from sgdtheory.special_functions import DISCRETE, Clock
+from sgdtheory.stability import jury_conditions
 
 __all__ = ["LinearRecursion"]
 
@@ -49,6 +52,28 @@ class LinearRecursion(GaussianProcess):
         """det(z − M) in ``symbols.shift``."""
         shifted = s.shift * eye(self.map.shape[0]) - self._short(self.map)
         return self._long(collect(expand(shifted.det(method="berkowitz")), s.shift))
+
+    def derivation_of(self, result: str) -> Derivation:
+        """The steps to one of the process's results, after those that led to the process.
+
+        Args:
+            result: as of `GaussianProcess.derivation_of`, or "stability".
+        """
+        if result != "stability" or self.stability is None:
+            return super().derivation_of(result)
+        conditions = jury_conditions(self.trace, self.determinant)
+        return self.derivation.then(
+            "Stability",
+            "Both roots of det(z − M) lie inside the unit circle if and only if these four, of the "
+            "trace and determinant of 1 − M, are positive (Jury); solved for y = ηh.",
+            self.characteristic_polynomial(),
+            *(
+                StrictGreaterThan(factored(condition), 0, evaluate=False)
+                for condition in conditions
+            ),
+            self.stability,
+            assumption="momentum, dampening and mixing parameter lie in (0, 1)",
+        )
 
     def _matrix_power(self, time: Expr) -> ImmutableMatrix:
         return ImmutableMatrix(self.map**time)

@@ -171,6 +171,19 @@ def test_a_stationary_result_assumes_stability(result):
         assert any("stab" in text for text in HEAVY_BALL[name].derivation_of(result).assumptions)
 
 
+def test_stability_has_its_conditions_and_ends_in_the_interval(rule):
+    exact = sgd.recursion(rule)
+    last = exact.derivation_of("stability")[-1]
+    assert last.title == "Stability"
+    assert last.formulas[-1] == exact.stability
+    assert len(last.formulas) == 6
+
+
+def test_latex_is_plain_ascii_for_any_engine():
+    for record in HEAVY_BALL.values():
+        assert record.derivation.latex().isascii()
+
+
 def test_a_result_that_does_not_exist_is_refused_by_name():
     with pytest.raises(ValueError, match=r"result = 'entropy'.*displacement"):
         HEAVY_BALL["process"].derivation_of("entropy")
