@@ -23,7 +23,8 @@ from sgdtheory.ornstein_uhlenbeck_process import (
     require_covariance,
     require_symmetric,
 )
-from sgdtheory.rational_matrices import function_of, strict_matrix
+from sgdtheory.rational_matrices import function_of
+from sgdtheory.user_input import strict_matrix
 
 __all__ = ["OrnsteinUhlenbeck", "ornstein_uhlenbeck"]
 

@@ -27,7 +27,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from sympy import Eq, Expr, ImmutableMatrix, Integer, Matrix, eye, sympify
+from sympy import Eq, Expr, ImmutableMatrix, Integer, Matrix, eye
 from sympy.matrices import MatrixBase
 
 from sgdtheory import symbols as s
@@ -39,6 +39,7 @@ from sgdtheory.remembered import remembered
 from sgdtheory.sampling import Sampling
 from sgdtheory.special_functions import DISCRETE
 from sgdtheory.stroboscopic import Stroboscopic
+from sgdtheory.user_input import strict_expression
 
 __all__ = ["EpochRecursion"]
 
@@ -169,7 +170,7 @@ class EpochRecursion(LinearRecursion):
             time: updates.
             phase: batches of its epoch that were over at the start, 0 ≤ phase < M.
         """
-        over = sympify(phase, strict=True)
+        over = strict_expression("phase", phase)
         if over.is_negative or over.is_integer is False:
             raise ValueError(f"phase = {phase}: the batches that were over are a whole number ≥ 0.")
         return self._scaled(self._gathered_from(clocked(time), over))

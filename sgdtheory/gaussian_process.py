@@ -24,7 +24,6 @@ from sympy import (
     Rational,
     eye,
     linsolve,
-    sympify,
 )
 from sympy.matrices import MatrixBase
 
@@ -33,6 +32,7 @@ from sgdtheory.derivation import Derivation
 from sgdtheory.normal_form import factored, factored_matrix
 from sgdtheory.remembered import remembered
 from sgdtheory.special_functions import Clock, ModeFunctions
+from sgdtheory.user_input import strict_expression
 
 _Value = TypeVar("_Value", Expr, MatrixBase)
 _CURVATURE = Dummy("h", real=True)
@@ -46,8 +46,8 @@ def clocked(time: Expr | float) -> Expr:
     Raises:
         ValueError: for any other number.
     """
-    value: Expr = sympify(time, strict=True)
-    if value.is_number and not (value.is_finite and value.is_nonnegative):
+    value = strict_expression("time", time)
+    if value.is_number and not value.is_nonnegative:
         raise ValueError(f"time = {time}: it must be finite and ≥ 0, or a symbol.")
     return value
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sympy import Eq, Expr, S, latex, nan, sympify
+from sympy import Eq, Expr, S, latex
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
 from sgdtheory.normal_form import factored
+from sgdtheory.user_input import strict_expression
 
 __all__ = ["OBSERVABLES", "Langevin"]
 
@@ -54,9 +55,7 @@ class Langevin:
 
     def __post_init__(self) -> None:
         for name in ("mass", "friction", "noise_intensity", "inverse_temperature"):
-            value = sympify(getattr(self, name), strict=True)
-            if value is nan or value.is_finite is False:
-                raise ValueError(f"{name} = {value}: it must be finite. Check its value.")
+            value = strict_expression(name, getattr(self, name))
             if value.is_negative:
                 raise ValueError(f"{name} = {value}: it must not be negative. Check its sign.")
             object.__setattr__(self, name, value)

@@ -7,11 +7,11 @@ r"""What the gradient noise is, along one eigen-direction of the Hessian.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sympy import Expr, SympifyError, nan, sympify
+from sympy import Expr
 
 from sgdtheory import symbols as s
+from sgdtheory.user_input import strict_expression
 
 __all__ = ["EigenDirection"]
 
@@ -36,22 +36,10 @@ class EigenDirection:
         """The default direction, with what the caller says otherwise."""
         default = cls()
         return cls(
-            default.curvature if curvature is None else _coefficient("curvature", curvature),
-            default.noise_variance if noise is None else _coefficient("noise", noise),
+            default.curvature if curvature is None else strict_expression("curvature", curvature),
+            default.noise_variance if noise is None else strict_expression("noise", noise),
         )
 
     def __post_init__(self) -> None:
         if self.noise_variance.is_negative:
             raise ValueError(f"noise = {self.noise_variance}: a variance must not be negative.")
-
-
-def _coefficient(name: str, value: Any) -> Expr:
-    try:
-        expression: Expr = sympify(value, strict=True)
-    except SympifyError:
-        raise ValueError(
-            f"{name} = {value!r}: give a number or a SymPy expression; text is not read as code."
-        ) from None
-    if not isinstance(expression, Expr) or expression is nan or expression.is_finite is False:
-        raise ValueError(f"{name} = {value!r}: it must be one finite number or expression.")
-    return expression

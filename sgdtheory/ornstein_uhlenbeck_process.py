@@ -34,8 +34,9 @@ from sympy.matrices import MatrixBase
 
 from sgdtheory import symbols as s
 from sgdtheory.gaussian_process import GaussianProcess, UnstableError
-from sgdtheory.rational_matrices import determinant, inverse, strict_matrix
+from sgdtheory.rational_matrices import determinant, inverse
 from sgdtheory.special_functions import CONTINUOUS, Clock, ModeFunction
+from sgdtheory.user_input import strict_expression, strict_matrix
 from sgdtheory.van_loan import numeric_flow
 
 __all__ = ["OrnsteinUhlenbeck", "require_covariance", "require_symmetric"]
@@ -80,7 +81,9 @@ class OrnsteinUhlenbeck(GaussianProcess):
                 "must be d×d with one d ≥ 1. Pass the full matrices."
             )
         require_covariance("diffusion", self.diffusion)
-        kappa = sympify(self.inverse_temperature, strict=True)
+        kappa = strict_expression("inverse_temperature", self.inverse_temperature)
+        if kappa.is_nonpositive:
+            raise ValueError(f"inverse_temperature = {kappa}: it must be above 0.")
         object.__setattr__(self, "inverse_temperature", kappa)
         super().__post_init__()
 

@@ -7,9 +7,8 @@ every entry is in lowest terms all the way, which for four coordinates is second
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 from sympy import (
     Expr,
     Float,
@@ -20,7 +19,6 @@ from sympy import (
     eye,
     fraction,
     nan,
-    oo,
     together,
     zeros,
     zoo,
@@ -28,43 +26,7 @@ from sympy import (
 from sympy.matrices import MatrixBase
 from sympy.polys.matrices import DomainMatrix
 
-from sgdtheory.arrays import shortened
-
-__all__ = ["determinant", "function_of", "inverse", "strict_matrix"]
-
-
-def strict_matrix(name: str, values: Any) -> ImmutableMatrix:
-    """A matrix of numbers and expressions; text in it is refused, not read as code.
-
-    Args:
-        name: of the argument, for the message.
-        values: a SymPy matrix, nested sequences or an array.
-
-    Raises:
-        ValueError: naming the argument, for text, NaN, infinities, or what is no matrix.
-
-    >>> strict_matrix("drift", [[1, 0], [0, 2]])
-    Matrix([
-    [1, 0],
-    [0, 2]])
-    """
-    refused = ValueError(
-        f"{name} = {shortened(values)}: give a matrix of finite numbers and SymPy expressions; "
-        "text is not read as code."
-    )
-    # Matrix() evaluates text, so every entry is looked at before.
-    if not isinstance(values, MatrixBase):
-        if any(isinstance(x, str) for x in np.ravel(np.asarray(values, dtype=object))):
-            raise refused
-        if isinstance(values, str):
-            raise refused
-    try:
-        matrix = ImmutableMatrix(values)
-    except (TypeError, ValueError):
-        raise refused from None
-    if matrix.has(nan, zoo, oo, -oo):
-        raise refused
-    return matrix
+__all__ = ["determinant", "function_of", "inverse"]
 
 
 def _over_field(matrix: MatrixBase) -> DomainMatrix:

@@ -18,15 +18,14 @@ from sympy import (
     Poly,
     PolynomialError,
     Symbol,
-    SympifyError,
     expand,
     latex,
     simplify,
-    sympify,
 )
 
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
+from sgdtheory.user_input import strict_expression
 
 __all__ = [
     "Coefficients",
@@ -126,13 +125,7 @@ class UpdateRule:
 
 
 def _expression(argument: str, value: Any) -> Expr:
-    try:
-        expression: Expr = sympify(value, strict=True)
-    except SympifyError:
-        raise ValueError(
-            f"{argument} = {value!r} is not a SymPy expression. Write it in sgdtheory.symbols; "
-            "text is not read as code."
-        ) from None
+    expression = strict_expression(argument, value)
     for symbol in expression.free_symbols:
         own = getattr(s, symbol.name, symbol)
         if isinstance(own, Symbol) and own != symbol:

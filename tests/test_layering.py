@@ -21,6 +21,7 @@ CHAPTERS = (
     "derivation",
     "remembered",
     "arrays",
+    "user_input",
     "normal_form",
     "rational_matrices",
     "special_functions",
