@@ -170,11 +170,14 @@ class GaussianInputs(LinearRegression):
             spread: variances of the positions, (modes,) or a number.
             mean: their mean as an offset from the minimum μ, likewise.
         """
-        constant, own, shared = self._coefficients
         spread = np.asarray(spread, dtype=np.float64)
         if not np.all(np.isfinite(spread) & (spread >= 0)):
             raise ValueError(f"spread = {shortened(spread)}: variances must be finite and ≥ 0.")
-        distance = spread + (np.asarray(mean) + self.offset) ** 2
+        return self._noise(spread, np.asarray(mean, dtype=np.float64))
+
+    def _noise(self, spread: Array, mean: Array) -> Array:
+        constant, own, shared = self._coefficients
+        distance = spread + (mean + self.offset) ** 2
         return constant + own * distance + shared * np.sum(self.eigenvalues * distance)
 
     def _gain(self, update: SecondMomentMap) -> float:
@@ -247,7 +250,7 @@ class GaussianInputs(LinearRegression):
         update = self._update(Setting(hyperparameters, rule, parameters))
         size = len(self.eigenvalues)
         start = state_of(position, velocity, size)
-        history = follow(update, steps, start, np.zeros((size, 2, 2)), self.gradient_noise)
+        history = follow(update, steps, start, np.zeros((size, 2, 2)), self._noise)
         moved, gathered = history.departures[..., 0], history.covariances[..., 0, 0]
         return RegressionMoments(
             start + history.departures,

@@ -2,6 +2,7 @@ r"""What a training run sets: learning rate, momentum, batch size, weight decay,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from sympy import Symbol
 
 from sgdtheory import symbols as s
 from sgdtheory.arrays import detached
+from sgdtheory.update_rule import UpdateRule
 
 __all__ = ["Hyperparameters", "check_number"]
 
@@ -50,6 +52,31 @@ class Hyperparameters:
                 raise ValueError(
                     f"dataset_size = {self.dataset_size}: it must be a whole number of examples."
                 )
+
+    def require_for(self, rule: UpdateRule, parameters: Mapping[Symbol, Any]) -> None:
+        """Refuse what does not fit a rule: a momentum that it lacks, or other further symbols.
+
+        Args:
+            rule: the optimiser.
+            parameters: values of its symbols beside η and β.
+
+        Raises:
+            ValueError: naming what does not fit.
+        """
+        momentum = float(detached(self.momentum))
+        if s.beta not in rule.parameters and momentum:
+            raise ValueError(
+                f"momentum = {momentum:g}: the {rule.name} rule has none. Set it to 0, or choose "
+                "another rule."
+            )
+        own = rule.parameters - {s.eta, s.beta}
+        if own != set(parameters):
+            raise ValueError(
+                f"parameters = {dict(parameters)}: the {rule.name} rule has the further symbols "
+                f"{sorted(own, key=str)}; give exactly these, by symbol."
+            )
+        for symbol, value in parameters.items():
+            check_number(f"parameters: {symbol}", value)
 
     @property
     def values(self) -> dict[Symbol, Any]:

@@ -22,7 +22,7 @@ from sgdtheory.discrete_time import recursion
 from sgdtheory.displacement import local_exponent, squared_distance
 from sgdtheory.epoch_recursion import EpochRecursion
 from sgdtheory.gaussian_process import GaussianProcess, UnstableError
-from sgdtheory.hyperparameters import Hyperparameters, check_number
+from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.landscape import Landscape
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
@@ -129,20 +129,7 @@ class Predictor:
         if self.theory not in THEORIES:
             raise ValueError(f"theory = {self.theory!r}: give one of {', '.join(THEORIES)}.")
         self._check_sampling()
-        if s.beta not in self.rule.parameters and float(detached(self.hyperparameters.momentum)):
-            raise ValueError(
-                f"momentum = {float(detached(self.hyperparameters.momentum)):g}: the "
-                f"{self.rule.name} rule has none. Set it to 0, or choose another rule."
-            )
-        own = self.rule.parameters - {s.eta, s.beta}
-        missing, unknown = own - set(self.parameters), set(self.parameters) - own
-        if missing or unknown:
-            raise ValueError(
-                f"parameters = {dict(self.parameters)}: the {self.rule.name} rule has the further "
-                f"symbols {sorted(map(str, own))}; give exactly these."
-            )
-        for symbol, value in self.parameters.items():
-            check_number(f"parameters: {symbol}", value)
+        self.hyperparameters.require_for(self.rule, self.parameters)
 
     def _check_sampling(self) -> None:
         if not isinstance(self.sampling, str) or self.sampling not in SAMPLINGS:
@@ -321,7 +308,7 @@ class Predictor:
         return self._cast(self._covariance(self._steps(steps), phase))
 
     def _covariance(self, counts: Any, phase: int) -> Any:
-        if phase == 0:
+        if np.ndim(phase) == 0 and phase == 0:
             return self._evaluate("covariance", counts)
         if self.sampling == "with_replacement":
             raise ValueError(
@@ -329,7 +316,7 @@ class Predictor:
                 "Leave it out."
             )
         epoch = self.hyperparameters.updates_per_epoch
-        if phase not in range(epoch):
+        if np.ndim(phase) or phase not in range(epoch):
             raise ValueError(
                 f"phase = {phase}: a whole number from 0 to {epoch - 1}, the batches of an epoch "
                 "that were over at the start."

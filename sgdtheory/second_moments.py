@@ -23,7 +23,7 @@ from sgdtheory import symbols as s
 from sgdtheory.correlated_directions import DirectionPair
 from sgdtheory.derivation import Derivation
 from sgdtheory.discrete_time import recursion
-from sgdtheory.hyperparameters import Hyperparameters, check_number
+from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.linear_recursion import LinearRecursion
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.stability import jury_conditions
@@ -136,20 +136,7 @@ class Setting:
             raise TypeError(
                 f"hyperparameters = {self.hyperparameters!r}: give Hyperparameters(...)."
             )
-        given, own = self._own, _own_symbols(self.rule)
-        if set(given) != set(own):
-            raise ValueError(
-                f"parameters = {given}: the {self.rule.name} rule has the further symbols {own}; "
-                "give exactly these."
-            )
-        for symbol, value in given.items():
-            check_number(f"parameters: {symbol}", value)
-        momentum = float(self.hyperparameters.momentum)
-        if s.beta not in self.rule.parameters and momentum:
-            raise ValueError(
-                f"momentum = {momentum:g}: the {self.rule.name} rule has none. Set it to 0, or "
-                "choose another rule."
-            )
+        self.hyperparameters.require_for(self.rule, self._own)
 
     @property
     def _own(self) -> dict[Symbol, float]:
