@@ -307,10 +307,19 @@ class GaussianProcess(ABC):
         time = s.k if self.clock.second_order else s.t
 
         def balance() -> Derivation:
+            discrete = self.clock.second_order
+            G, B = (s.matrix(name, self.dimension) for name in ("G" if discrete else "A", "B"))
+            kept = G * B + B * G.T - discrete * G * B * G.T
             return self.derivation.then(
                 "Stationary covariance",
-                "Noise gained and covariance lost balance; solved as linear equations in the "
-                "entries.",
+                "The covariance lost to relaxation, G = 1 − M an update, is the noise N gained in "
+                "one."
+                if discrete
+                else "The covariance lost to relaxation is the noise gained, N = 2D/κ per time.",
+                Eq(kept, s.matrix("N", self.dimension), evaluate=False),
+            ).then(
+                "Its solution",
+                "Solved as linear equations in the entries.",
                 Eq(s.matrix("B", self.dimension), self.stationary_covariance(), evaluate=False),
                 assumption="the generator's eigenvalues lie in the region of stability",
             )
