@@ -142,7 +142,9 @@ def discrete_over_continuous(
     own = process.derivation_of("stationary_covariance").steps[1:]
     derivation = Derivation((*steps, *own)).then(
         "Ratios",
-        "Divide the exact averages by the continuous ones; the noise and the batch size cancel.",
+        "Exact over continuous, of the position, of the velocity and of a step's square. The exact "
+        "velocity is a step's mean velocity, ⟨δ·δ⟩/η² in the second ratio, which is the rule's own "
+        "v only where it moves by it. The noise and the batch size cancel.",
         *ratios,
     )
     return Agreement(*ratios, derivation=derivation)

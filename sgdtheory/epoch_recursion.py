@@ -207,11 +207,13 @@ class EpochRecursion(LinearRecursion):
         own, shared = self.sampling.own, self.sampling.shared
         return self.derivation.then(
             "One epoch",
-            "n batches of noise with covariance a δ − b, as white noise and noise without mean: "
-            "W_n is the response's square summed over n updates, V_n how much it varies in them.",
+            "n batches of noise with covariance Σ(a δ − b), as white noise and noise that adds up "
+            "to nothing. With u the responses to a kick in each update, W_n = Σ u uᵀ and "
+            "V_n = n Σ u uᵀ − Σu Σuᵀ, which is 0 where they do not vary.",
             Eq(
                 s.matrix("K_n", 2),
-                (own - shared * s.M) * white + shared * ((s.M - s.n) * white + varying),
+                self.example_variance
+                * ((own - shared * s.M) * white + shared * ((s.M - s.n) * white + varying)),
                 evaluate=False,
             ),
             Eq(varying, ImmutableMatrix(self._back(self._variation(s.n))), evaluate=False),

@@ -83,8 +83,8 @@ def _derivation() -> Derivation:
         Derivation()
         .then(
             "Gradient of one example",
-            "The squared error of one input x and its target; δ is the distance from the true "
-            "weights and ε the error of the label.",
+            "Of half the squared error of one input x and its target; δ is the distance from the "
+            "true weights and ε the error of the label.",
             Eq(gradient, x * (x.T * error - label), evaluate=False),
             assumption="labels err independently of the inputs, with variance σ²",
         )

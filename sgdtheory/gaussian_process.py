@@ -47,7 +47,7 @@ def clocked(time: Expr | float) -> Expr:
         ValueError: for any other number.
     """
     value = strict_expression("time", time)
-    if value.is_number and not value.is_nonnegative:
+    if value.is_negative:
         raise ValueError(f"time = {time}: it must be finite and ≥ 0, or a symbol.")
     return value
 
@@ -129,6 +129,8 @@ class GaussianProcess(ABC):
 
     def factored(self, matrix: MatrixBase) -> ImmutableMatrix:
         """The entries factored, with the curvature kept as one term."""
+        if not isinstance(matrix, MatrixBase):
+            raise TypeError(f"matrix = {matrix!r}: give a SymPy matrix.")
         return self._factored(ImmutableMatrix(matrix))
 
     @remembered

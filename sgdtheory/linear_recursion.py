@@ -13,6 +13,7 @@ from sgdtheory.gaussian_process import GaussianProcess
 from sgdtheory.normal_form import factored
 from sgdtheory.special_functions import DISCRETE, Clock
 from sgdtheory.stability import jury_conditions
+from sgdtheory.user_input import strict_expression, strict_matrix
 
 __all__ = ["LinearRecursion"]
 
@@ -32,6 +33,19 @@ class LinearRecursion(GaussianProcess):
     kick: ImmutableMatrix
     noise_variance: Expr
     stability: Set | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("map", "kick"):
+            object.__setattr__(self, name, strict_matrix(name, getattr(self, name)))
+        if self.map.rows != self.map.cols or self.kick.shape != (self.map.rows, 1):
+            raise ValueError(
+                f"map has shape {self.map.shape} and kick {self.kick.shape}: give d×d and d×1."
+            )
+        variance = strict_expression("noise_variance", self.noise_variance)
+        if variance.is_negative:
+            raise ValueError(f"noise_variance = {variance}: it must not be negative.")
+        object.__setattr__(self, "noise_variance", variance)
+        super().__post_init__()
 
     @property
     def clock(self) -> Clock:

@@ -27,7 +27,6 @@ from sympy import (
     expand,
     latex,
     linsolve,
-    sympify,
     zeros,
 )
 from sympy.matrices import MatrixBase
@@ -125,7 +124,9 @@ class OrnsteinUhlenbeck(GaussianProcess):
         >>> process.at(Hyperparameters(0.1, 0.9, 10).values).drift.free_symbols
         set()
         """
-        numbers = {symbol: sympify(value, strict=True) for symbol, value in values.items()}
+        numbers = {
+            symbol: strict_expression(str(symbol), value) for symbol, value in values.items()
+        }
         return replace(
             self,
             drift=self.drift.subs(numbers),

@@ -30,7 +30,6 @@ from sympy import (
     latex,
     pi,
     sqrt,
-    sympify,
     together,
 )
 from sympy.matrices import MatrixBase
@@ -42,6 +41,7 @@ from sgdtheory.gaussian_process import UnstableError, clocked
 from sgdtheory.normal_form import factored
 from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
 from sgdtheory.remembered import remembered
+from sgdtheory.user_input import strict_expression
 from sgdtheory.van_loan import DIGITS, numeric_flow
 
 __all__ = ["ProbabilityFlow", "fokker_planck"]
@@ -175,7 +175,7 @@ class ProbabilityFlow:
             )
         if len(start) != 2:
             raise ValueError(f"start = {start}: give the two coordinates of a point in the plane.")
-        point = Matrix([sympify(x, strict=True) for x in start])
+        point = Matrix([strict_expression("start", x) for x in start])
         marginal = self.process.stationary_covariance().extract(plane, plane)
         stream = self.circulation[plane] / self.process.inverse_temperature
         return cast(Expr, stream * self._gaussian(marginal, point))

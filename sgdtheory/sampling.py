@@ -109,10 +109,18 @@ def _without_replacement(name: str, *, repeats: bool) -> Sampling:
         Eq(s.noise_variance, batch, evaluate=False),
         assumption="the examples are in the same order in every epoch, averaged over orders"
         if repeats
-        else "every epoch is a new permutation, independent of the last",
+        else "every epoch is a new permutation, independent of the last; an incomplete batch is "
+        "left out",
     )
-    own = factored((batch - between) / s.Sigma)
-    return Sampling(name, own, factored(-between / s.Sigma), repeats, derivation=steps)
+    own, shared = factored((batch - between) / s.Sigma), factored(-between / s.Sigma)
+    steps = steps.then(
+        "Own noise, and noise that all share",
+        "In an epoch the covariance is Σ(a δ − b): the variance above on the diagonal, that of two "
+        "examples beside it.",
+        Eq(s.identifier("a"), own, evaluate=False),
+        Eq(s.identifier("b"), shared, evaluate=False),
+    )
+    return Sampling(name, own, shared, repeats, derivation=steps)
 
 
 SAMPLINGS = {make.__name__: make for make in (with_replacement, epochs, fixed_order)}

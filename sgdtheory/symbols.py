@@ -242,6 +242,8 @@ def matrix(name: str, rows: int, columns: int | None = None) -> MatrixSymbol:
     >>> matrix("B", 2).shape
     (2, 2)
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name = {name!r}: give the name of a matrix.")
     return MatrixSymbol(name, rows, rows if columns is None else columns)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, cast
 
-from sympy import Expr, Symbol, sympify
+from sympy import Basic, Expr, Symbol, sympify
 from sympy.matrices import MatrixBase
 
 from sgdtheory.lowering.printer import Source, generate
@@ -76,7 +76,10 @@ def lower(
     if backend not in BACKENDS:
         raise ValueError(f"backend = {backend!r}: give one of {', '.join(BACKENDS)}.")
     symbols = tuple(arguments)
-    checked = expression if isinstance(expression, MatrixBase) else sympify(expression, strict=True)
+    if not isinstance(expression, Basic | MatrixBase | int | float):
+        # Text inside a container would be evaluated on its way to an expression.
+        raise TypeError(f"expression = {expression!r}: give a SymPy expression or matrix.")
+    checked = expression if isinstance(expression, MatrixBase) else sympify(expression)
     source = generate(checked, symbols)
     module = import_module(f"sgdtheory.lowering.{backend}_backend")
     compile_source = cast(Callable[[Source], Callable[..., Any]], module.compile_source)
