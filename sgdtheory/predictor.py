@@ -231,9 +231,13 @@ class Predictor:
 
     def _steps(self, steps: Any, minimum: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
         try:
-            counts = np.asarray(detached(steps), dtype=np.float64)
+            given = detached(steps)
         except (TypeError, ValueError):
-            raise ValueError(f"steps = {steps!r}: give update counts, one or an array.") from None
+            given = np.asarray(None)
+        # A list of nothing is an array of no counts; NumPy would also read text and drop i.
+        if given.size and given.dtype.kind not in "iuf":
+            raise ValueError(f"steps = {steps!r}: give update counts, one or an array.")
+        counts = given.astype(np.float64)
         if not np.all(np.isfinite(counts) & (counts >= minimum) & (counts <= LARGEST_STEP)):
             raise ValueError(
                 f"steps = {steps}: update counts must be finite, ≥ {minimum} and ≤ 2⁵³."

@@ -565,6 +565,13 @@ def test_steps_that_are_no_counts_are_refused_by_name(theory, result, steps, sai
         getattr(model(theory), result)(steps)
 
 
+@pytest.mark.parametrize("steps", ["3", 3 + 4j, [True], [None]])
+def test_steps_that_only_look_like_counts_are_refused(steps):
+    model = sgd.Predictor(sgd.Hyperparameters(0.1, 0.9), sgd.Spectrum([1.0]))
+    with pytest.raises(ValueError, match=r"steps = .*update counts"):
+        model.displacement(steps)
+
+
 def test_steps_that_are_no_numbers_are_refused_by_name():
     with pytest.raises(ValueError, match=r"steps = .*ten"):
         model().displacement("ten")
