@@ -60,12 +60,12 @@ class EpochRecursion(LinearRecursion):
     example_variance: Expr = field(kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.map.shape != (2, 2):
             raise ValueError(
                 f"map has shape {self.map.shape}: noise of epochs is derived for the two "
                 "coordinates of a rule. Iterate a larger recursion yourself."
             )
-        super().__post_init__()
 
     # -- responses to unit noise --------------------------------------------------------------
 
@@ -122,21 +122,22 @@ class EpochRecursion(LinearRecursion):
         total, squares = self._changes(count)
         return Matrix(count * squares - total * total.T)
 
-    def _stroboscope(self, generator: MatrixBase) -> Stroboscopic:
-        """From one epoch's end to the next, in the coordinates of the generator given."""
+    def _stroboscope(self, generator: MatrixBase, gained: MatrixBase) -> Stroboscopic:
+        """From one epoch's end to the next, in the coordinates of the matrices given."""
         f = self._functions(s.M)
         p, impulse = f.step_response, f.impulse_response
         # 1 − A^M = p + s G, and det(p + s G) is G's characteristic polynomial at −p/s, times s².
         return Stroboscopic(
             ImmutableMatrix(p * eye(2) + impulse * generator),
-            ImmutableMatrix(self._variation(s.M)),
+            ImmutableMatrix(gained),
             2 * p + self.trace * impulse,
             p**2 + self.trace * p * impulse + self.determinant * impulse**2,
         )
 
     @cached_property
     def _stroboscopic(self) -> Stroboscopic:
-        return self._stroboscope(self._companion)
+        """Of noise that adds up to nothing, in the coordinates (n, G n)."""
+        return self._stroboscope(self._companion, self._variation(s.M))
 
     def _back(self, matrix: MatrixBase) -> Matrix:
         """A covariance in (θ, v)."""

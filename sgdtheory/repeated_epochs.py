@@ -25,17 +25,18 @@ class FixedOrderRecursion(EpochRecursion):
     """
 
     @cached_property
-    def _own_stroboscopic(self) -> Stroboscopic:
-        """In (θ, v), for the white part."""
-        return self._stroboscope(self.generator)
+    def _white_stroboscopic(self) -> Stroboscopic:
+        """Of white noise, in (θ, v)."""
+        return self._stroboscope(self.generator, self._white.covariance(s.M))
 
     @cached_property
     def _spread(self) -> Matrix:
         # Every update is some order's last, so the phase does not matter.
-        own, cycle = self._own_stroboscopic.cycle, self._stroboscopic.cycle
-        white = self._surplus * own * self._white.covariance(s.M) * own.T
-        varying = self._back(cycle * self._stroboscopic.noise * cycle.T)
-        return Matrix(white + self.sampling.shared * varying)
+        white, varying = (
+            slow.cycle * slow.noise * slow.cycle.T
+            for slow in (self._white_stroboscopic, self._stroboscopic)
+        )
+        return Matrix(self._surplus * white + self.sampling.shared * self._back(varying))
 
     def _with_begun(self, count: Expr) -> Matrix:
         """Covariance of a whole epoch's kick with its first `count` batches', without mean.
@@ -60,7 +61,7 @@ class FixedOrderRecursion(EpochRecursion):
         """E[x(t) x(0)ᵀ] in the steady state; a whole epoch later everything is as before."""
         time = clocked(time)
         rest = time - s.M * floor(time / s.M)
-        white = self._with_begun_white(rest).T * self._own_stroboscopic.cycle.T
+        white = self._with_begun_white(rest).T * self._white_stroboscopic.cycle.T
         varying = self._back(self._with_begun(rest).T * self._stroboscopic.cycle.T)
         since = self._surplus * white + self.sampling.shared * varying
         return self._scaled(self.propagator(rest) * self._spread + since)
@@ -90,11 +91,18 @@ class FixedOrderRecursion(EpochRecursion):
         # Averaged over orders, an epoch may be taken to begin at the start.
         count = floor(time / s.M)
         rest = time - count * s.M
-        own = self.propagator(rest) * summed(self._own_stroboscopic, count)
-        mixed = own * self._with_begun_white(rest)
-        white = own * self._white.covariance(s.M) * own.T + self._white.covariance(rest)
-        white = self._surplus * (white + mixed + mixed.T)
-        repeated = self._onward(rest) * summed(self._stroboscopic, count)
-        mixed = repeated * self._with_begun(rest)
-        varying = repeated * self._stroboscopic.noise * repeated.T + mixed + mixed.T
+        white, varying = (
+            _kicked_again(onward * summed(slow, count), slow.noise, past)
+            for onward, slow, past in (
+                (self.propagator(rest), self._white_stroboscopic, self._with_begun_white(rest)),
+                (self._onward(rest), self._stroboscopic, self._with_begun(rest)),
+            )
+        )
+        white = self._surplus * (white + self._white.covariance(rest))
         return Matrix(white + self.sampling.shared * (self._back(varying) + self._begun(rest)))
+
+
+def _kicked_again(repeated: Matrix, kick: ImmutableMatrix, with_begun: Matrix) -> Matrix:
+    """What whole epochs add to the one that has begun: their own spread, and what they share."""
+    mixed = repeated * with_begun
+    return Matrix(repeated * kick * repeated.T + mixed + mixed.T)
