@@ -67,6 +67,7 @@ CHAPTERS = (
 # Likewise inside the one chapter that is a folder.
 LOWERING = (
     "propagation",
+    "scalar_modes",
     "batches",
     "printer",
     "numpy_backend",
