@@ -7,7 +7,6 @@
 """
 
 from importlib import import_module as _import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -47,16 +46,20 @@ from sgdtheory.update_rule import (
 )
 
 if _TYPE_CHECKING:
+    __version__: str
+
+    from sgdtheory.ensembles.linear_regression import LinearRegressionEnsemble
+    from sgdtheory.ensembles.quadratic import QuadraticEnsemble
     from sgdtheory.finite_dataset import FiniteDataset
     from sgdtheory.gaussian_inputs import GaussianInputs
 
-# These need SciPy's solvers, which take longer to import than all the rest.
+# Loaded when asked for: some need SciPy's solvers, which take longer to import than all the rest.
 _WHEN_ASKED = {
     "FiniteDataset": "sgdtheory.finite_dataset",
     "GaussianInputs": "sgdtheory.gaussian_inputs",
+    "LinearRegressionEnsemble": "sgdtheory.ensembles.linear_regression",
+    "QuadraticEnsemble": "sgdtheory.ensembles.quadratic",
 }
-
-__version__ = _version("sgdtheory")
 
 __all__ = [
     "Agreement",
@@ -71,10 +74,12 @@ __all__ = [
     "Landscape",
     "Langevin",
     "LinearRecursion",
+    "LinearRegressionEnsemble",
     "LoweredFunction",
     "OrnsteinUhlenbeck",
     "Predictor",
     "ProbabilityFlow",
+    "QuadraticEnsemble",
     "ReshuffledRecursion",
     "Sampling",
     "SlowManifold",
@@ -101,6 +106,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> _Any:
+    if name == "__version__":
+        return _import_module("importlib.metadata").version("sgdtheory")
     if name in _WHEN_ASKED:
         return getattr(_import_module(_WHEN_ASKED[name]), name)
     raise AttributeError(f"module 'sgdtheory' has no attribute {name!r}")

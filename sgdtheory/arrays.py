@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["backend_of", "common_kind", "detached", "double", "like", "logarithm", "shortened"]
+__all__ = [
+    "backend_of",
+    "common_kind",
+    "concatenated",
+    "detached",
+    "double",
+    "is_named",
+    "like",
+    "logarithm",
+    "shortened",
+]
 
 
 def _is_tensor(value: Any) -> bool:
     # Whoever holds a tensor has imported torch; looking must not import it for the others.
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_named(value: Any) -> bool:
+    """Whether a value is an xarray.DataArray, whose axes have names.
+
+    >>> is_named(np.zeros(3))
+    False
+    """
+    # Whoever holds one has imported xarray; looking must not import it for the others.
+    xarray = sys.modules.get("xarray")
+    return xarray is not None and isinstance(value, xarray.DataArray)
 
 
 def backend_of(values: Iterable[Any]) -> str:
@@ -62,6 +83,13 @@ def double(kind: Any) -> Any:
 def logarithm(value: Any) -> Any:
     """Natural logarithm, element by element."""
     return value.log() if _is_tensor(value) else np.log(value)
+
+
+def concatenated(parts: Sequence[Any]) -> Any:
+    """Arrays of one kind, joined along their first axis."""
+    if backend_of(parts) == "torch":
+        return sys.modules["torch"].cat(parts)
+    return np.concatenate(parts)
 
 
 def shortened(value: Any) -> str:

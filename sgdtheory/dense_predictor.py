@@ -28,6 +28,7 @@ from sgdtheory.landscape import Landscape
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
 from sgdtheory.spectrum import Spectrum
+from sgdtheory.sweeps import Sweep
 from sgdtheory.update_rule import UpdateRule
 
 __all__ = ["DensePredictor", "ModePredictor"]
@@ -69,7 +70,11 @@ class ModePredictor(Protocol):
         """Values of the rule's further symbols."""
 
     @property
-    def regime(self) -> tuple[str, ...]:
+    def sweep(self) -> Sweep:
+        """Of one setting."""
+
+    @property
+    def regime(self) -> Any:
         """Per direction."""
 
     @property
@@ -176,6 +181,8 @@ class DensePredictor:
                 f"sampling = {self.modes.sampling!r}: a landscape's covariances are those "
                 "of batches drawn 'with_replacement'. For others, predict landscape.spectrum."
             )
+        # Its own sweep, so that arrays of a rule's further symbols are refused as well.
+        self.modes.sweep.require_one_setting("a landscape")
         if backend_of(self._settings) == "torch":
             raise ValueError(
                 "modes.hyperparameters or modes.parameters hold torch scalars: a landscape gives "

@@ -176,6 +176,17 @@ class EpochRecursion(LinearRecursion):
             raise ValueError(f"phase = {phase}: the batches that were over are a whole number ≥ 0.")
         return self._scaled(self._gathered_from(clocked(time), over))
 
+    @remembered
+    def covariance_growth(self, time: Expr | float, span: Expr | float) -> ImmutableMatrix:
+        """`covariance` at `time` + `span` less that at `time`, as a difference.
+
+        What an update adds depends on its place in the epoch. The difference keeps the digits
+        that the growth has in common with the variance: about 16 − log₁₀ k after k updates, and
+        none where the variance stays as it is.
+        """
+        time, span = clocked(time), clocked(span)
+        return ImmutableMatrix(self.covariance(time + span) - self.covariance(time))
+
     @property
     @abstractmethod
     def _spread(self) -> Matrix:

@@ -19,10 +19,11 @@ from sympy import Eq, Symbol
 from sgdtheory import symbols as s
 from sgdtheory.arrays import shortened
 from sgdtheory.derivation import Derivation
-from sgdtheory.hyperparameters import Hyperparameters, check_number
+from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.krylov_space import fixed_point, spectral_radius
 from sgdtheory.landscape import Landscape
 from sgdtheory.mean_square_stability import LinearRegression
+from sgdtheory.number_checks import check_number
 from sgdtheory.second_moments import HEAVY_BALL, SecondMomentMap, Setting, closed
 from sgdtheory.transient_moments import RegressionMoments, follow, offset_of, state_of
 from sgdtheory.update_rule import UpdateRule

@@ -280,6 +280,66 @@ class GaussianProcess(ABC):
         parts = ((f.step_response, 2 * B), (f.impulse_response, 2 * self.generator * B))
         return cast(Expr, self._combine(parts)[0, 0])
 
+    # -- what a further span adds -----------------------------------------------------------------
+
+    def _responses_growth(self, time: Expr, span: Expr) -> tuple[Expr, Expr]:
+        """What the step and the impulse response gain between `time` and `time` + `span`.
+
+        The first row of F_t (F_span − 1), in the mode's own coordinates: no value of a late curve
+        is subtracted from another.
+        """
+        since, then = self._functions(time), self._functions(span)
+        exchange = self.determinant * since.impulse_response * then.impulse_response
+        lent = since.impulse_response * then.step_response
+        return (
+            since.relaxation * then.step_response + exchange,
+            since.velocity_response * then.impulse_response - lent,
+        )
+
+    @remembered
+    def displacement_growth(self, time: Expr | float, span: Expr | float) -> Expr:
+        r"""Displacement at `time` + `span` less that at `time`, from a stationary start.
+
+        2 (F_t (1 − F_span) B)_{11}: the displacement's own form, with what p and s gain in the
+        span. It keeps its digits where the curve has levelled off and a difference has none.
+
+        Args:
+            time: from the start.
+            span: after it, in the same unit.
+
+        >>> from sgdtheory import heavy_ball, recursion, symbols as s
+        >>> process = recursion(heavy_ball(), noise=s.Sigma, curvature=s.h)
+        >>> here = {s.eta: 1, s.beta: Rational(1, 2), s.h: 1, s.Sigma: 1, s.S: 1}
+        >>> process.displacement_growth(40, 2).xreplace(here).evalf(8)
+        -2.5607333e-6
+        """
+        time, span = clocked(time), clocked(span)
+        B = self.stationary_covariance()
+        if self.dimension != 2:
+            lost = (eye(self.dimension) - self.propagator(span)) * B
+            return cast(Expr, 2 * (self.propagator(time) * lost)[0, 0])
+        step, impulse = self._responses_growth(time, span)
+        return cast(Expr, self._combine(((step, 2 * B), (impulse, 2 * self.generator * B)))[0, 0])
+
+    @remembered
+    def departure_growth(self, time: Expr | float, span: Expr | float) -> ImmutableMatrix:
+        """`departure` at `time` + `span` less that at `time`, 1×d, without their difference."""
+        time, span = clocked(time), clocked(span)
+        if self.dimension != 2:
+            change = self.propagator(span) - eye(self.dimension)
+            return ImmutableMatrix((self.propagator(time) * change).row(0))
+        (step, impulse), G = self._responses_growth(time, span), self.generator
+        return ImmutableMatrix([[-step - impulse * G[0, 0], -impulse * G[0, 1]]])
+
+    @remembered
+    def covariance_growth(self, time: Expr | float, span: Expr | float) -> ImmutableMatrix:
+        """`covariance` at `time` + `span` less that at `time`: F_t C_span F_tᵀ.
+
+        The noise is the same at every moment, so what a span adds is the oldest noise's share.
+        """
+        flow = self.propagator(clocked(time))
+        return ImmutableMatrix(flow * self.covariance(clocked(span)) * flow.T)
+
     def _combine(self, parts: Sequence[tuple[Expr, MatrixBase]]) -> ImmutableMatrix:
         """Σ function · coefficients, each coefficient factored by itself."""
         terms = [(function, self.factored(coefficients)) for function, coefficients in parts]

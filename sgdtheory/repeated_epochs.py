@@ -87,6 +87,16 @@ class FixedOrderRecursion(EpochRecursion):
         moved = own + share * self._white.covariance(s.M) * share.T - mixed - mixed.T
         return cast(Expr, self.sampling.own * self.example_variance * moved[0, 0])
 
+    @remembered
+    def displacement_growth(self, time: Expr | float, span: Expr | float) -> Expr:
+        """Displacement at `time` + `span` less that at `time`, as a difference.
+
+        The displacement repeats itself every epoch, so what is lost is log₁₀ M digits or so, at
+        however late a time.
+        """
+        time, span = clocked(time), clocked(span)
+        return cast(Expr, self.displacement(time + span) - self.displacement(time))
+
     def _gathered_from(self, time: Expr, phase: Expr) -> Matrix:
         # Averaged over orders, an epoch may be taken to begin at the start.
         count = floor(time / s.M)

@@ -88,11 +88,37 @@ class ReshuffledRecursion(EpochRecursion):
         """E|θ(t) − θ(0)|² of the first coordinate in the steady state, averaged over the phase."""
         time = clocked(time)
         within = Min(time, s.M)
-        epoch_later = self._spread - self._lost_within(s.M)
         f = self._functions(time - within)
-        later = f.step_response * epoch_later + f.impulse_response * self.generator * epoch_later
-        lost = self._position_lost_within(within) + later[0, 0]
+        later = self._lost_later(f.step_response, f.impulse_response)
+        lost = self._position_lost_within(within) + later
         return cast(Expr, 2 * self.example_variance * lost)
+
+    @cached_property
+    def _epoch_later(self) -> Matrix:
+        """Autocovariance per unit Σ after an epoch; from there on the map alone acts."""
+        return Matrix(self._spread - self._lost_within(s.M))
+
+    def _lost_later(self, step: Expr, impulse: Expr) -> Expr:
+        """Position entry of what the map takes from that, by its responses."""
+        later = step * self._epoch_later + impulse * self.generator * self._epoch_later
+        return cast(Expr, later[0, 0])
+
+    @remembered
+    def displacement_growth(self, time: Expr | float, span: Expr | float) -> Expr:
+        """Displacement at `time` + `span` less that at `time`.
+
+        Beyond an epoch the map acts alone, and nothing cancels. Inside one it is a difference, of
+        numbers that differ by their M-th part at least: it loses log₁₀ M digits or so.
+        """
+        time, span = clocked(time), clocked(span)
+        within, ahead = Min(time, s.M), Min(time + span, s.M)
+        beyond = time - within
+        # Beyond an epoch its difference is multiplied by 0: what it rounds to would hide the rest.
+        early = Min(1, ahead - within) * (
+            self._position_lost_within(ahead) - self._position_lost_within(within)
+        )
+        late = self._lost_later(*self._responses_growth(beyond, time + span - ahead - beyond))
+        return cast(Expr, 2 * self.example_variance * (early + late))
 
     def _gathered_from(self, time: Expr, phase: Expr) -> Matrix:
         # What is left of the epoch in which the start lies; a whole one counts among the others.

@@ -137,6 +137,7 @@ class Setting:
                 f"hyperparameters = {self.hyperparameters!r}: give Hyperparameters(...)."
             )
         self.hyperparameters.require_for(self.rule, self._own)
+        self.hyperparameters.sweep_with(self._own).require_one_setting("a linear regression")
 
     @property
     def _own(self) -> dict[Symbol, float]:

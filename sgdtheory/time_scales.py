@@ -15,17 +15,18 @@ __all__ = ["regimes", "relaxation_time", "relaxation_updates"]
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
-def regimes(trace: Any, determinant: Any, momentum: float, *, discrete: bool) -> tuple[str, ...]:
-    """Per mode: "overdamped", "critical", "underdamped" or "alternating".
+def regimes(trace: Any, determinant: Any, momentum: Any, *, discrete: bool) -> Any:
+    """Per mode: "overdamped", "critical", "underdamped" or "alternating"; an array of names.
 
     Args:
-        trace: of the generators, (modes,).
-        determinant: of the generators, (modes,).
-        momentum: known to one rounding of 1, so that 1 − β, and with it the damping, is to less.
+        trace: of the generators, (..., modes).
+        determinant: of the generators, likewise.
+        momentum: a number, or an array that broadcasts; known to one rounding of 1, so that 1 − β,
+            and with it the damping, is to less.
         discrete: whether the generator is that of an update.
 
     >>> regimes(np.array([3.0, 2.0, 1.0]), np.array([1.0, 1.0, 1.0]), 0.0, discrete=False)
-    ('overdamped', 'critical', 'underdamped')
+    array(['overdamped', 'critical', 'underdamped'], dtype='<U11')
     """
     discriminant = trace**2 - 4 * determinant
     rounding = 8 * _EPSILON / (1 - momentum) * np.maximum(trace**2, abs(4 * determinant))
@@ -36,7 +37,7 @@ def regimes(trace: Any, determinant: Any, momentum: float, *, discrete: bool) ->
         product, total = 1 - trace + determinant, 2 - trace
         negative = (total < 0) | (product < -8 * _EPSILON * (1 + trace))
         names[(discriminant >= -rounding) & negative] = "alternating"
-    return tuple(map(str, names))
+    return names
 
 
 def relaxation_time(trace: Any, determinant: Any) -> Any:

@@ -21,6 +21,7 @@ CHAPTERS = (
     "derivation",
     "remembered",
     "arrays",
+    "number_checks",
     "user_input",
     "normal_form",
     "rational_matrices",
@@ -48,11 +49,14 @@ CHAPTERS = (
     "correlated_directions",
     "entropy_production",
     "probability_flow",
-    "spectrum",
-    "landscape",
     "displacement",
     "time_scales",
     "lowering",
+    "chebyshev_blocks",
+    "compression",
+    "spectrum",
+    "landscape",
+    "sweeps",
     "hyperparameters",
     "second_moments",
     "transient_moments",
@@ -60,27 +64,60 @@ CHAPTERS = (
     "krylov_space",
     "gaussian_inputs",
     "finite_dataset",
+    "ensembles",
     "dense_predictor",
     "predictor",
     "__init__",
 )
-# Likewise inside the one chapter that is a folder.
+# Likewise inside the chapters that are folders.
 LOWERING = (
     "propagation",
     "scalar_modes",
     "batches",
+    "jets",
+    "operations",
+    "cancellations",
+    "joined_exponents",
+    "removable_quotients",
+    "rewriting",
     "printer",
+    "restricted_python",
+    "translated_expressions",
+    "translation",
+    "c_backend",
+    "javascript_backend",
     "numpy_backend",
+    "compilation_cache",
+    "machine_code",
+    "numba_compiler",
     "numba_backend",
+    "torch_modes",
     "torch_backend",
     "functions",
+    "addition_chains",
+    "responses",
+    "array_totals",
+    "numba_totals",
+    "totals",
     "__init__",
 )
+ENSEMBLES = (
+    "counter_based_generator",
+    "plan",
+    "run",
+    "numba_ensemble",
+    "torch_ensemble",
+    "ensemble",
+    "linear_regression",
+    "quadratic",
+    "__init__",
+)
+FOLDERS = {"lowering": LOWERING, "ensembles": ENSEMBLES}
 ORDER = [
     module
     for chapter in CHAPTERS
     for module in (
-        [f"lowering.{part}" for part in LOWERING] if chapter == "lowering" else [chapter]
+        [f"{chapter}.{part}" for part in FOLDERS[chapter]] if chapter in FOLDERS else [chapter]
     )
 ]
 SYMBOL_MAKERS = {"Symbol", "symbols", "MatrixSymbol"}

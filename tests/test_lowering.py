@@ -330,7 +330,6 @@ def run_fresh(code):
     [
         ("import sgdtheory.lowering", set()),
         ("lower(s.eta, (s.eta,))([1.0])", set()),
-        ("lower(s.eta, (s.eta,), 'numba')", {"numba"}),
         ("lower(s.eta, (s.eta,), 'torch')", {"torch"}),
     ],
 )

@@ -54,9 +54,20 @@ def _discrete_sums(steps: Any, trace: Any, determinant: Any) -> Any:
     return discrete_sums_batch(_whole(steps), np.asarray(trace), determinant, np.where)
 
 
+def _quotient(function: Callable[[Any], Any], x: Any, y: Any) -> Any:
+    """f(x y)/x, and its limit y at x = 0."""
+    zero = np.equal(x, 0)
+    value = function(np.multiply(x, y)) / np.where(zero, 1.0, x)
+    return np.where(zero | np.equal(np.multiply(x, y), 0), y, value)
+
+
 NAMESPACE: dict[str, Any] = {
     **{name: getattr(np, {"atan": "arctan"}.get(name, name)) for name in ELEMENTARY.values()},
     "sqrt": np.sqrt,
+    "sin_quotient": partial(_quotient, np.sin),
+    "sinh_quotient": partial(_quotient, np.sinh),
+    "tanh_quotient": partial(_quotient, np.tanh),
+    "expm1_quotient": partial(_quotient, np.expm1),
     "continuous_flow": partial(_continuous, gather=False),
     "continuous_mode": partial(_continuous, gather=True),
     "discrete_flow": partial(_discrete, gather=False),

@@ -28,9 +28,13 @@ from sympy import (
     cse,
     numbered_symbols,
 )
+from sympy.codegen.cfunctions import expm1, log1p
 from sympy.matrices import MatrixBase
 from sympy.printing.pycode import PythonCodePrinter
 
+from sgdtheory.lowering.operations import Operations, Rewriting, Step, product
+from sgdtheory.lowering.removable_quotients import QUOTIENTS
+from sgdtheory.lowering.rewriting import is_constant, rewrite
 from sgdtheory.special_functions import CONTINUOUS, DISCRETE, SUMS, ModeFunction
 from sgdtheory.symbols import identifier
 
@@ -47,6 +51,8 @@ ELEMENTARY = {
     sympy.tanh: "tanh",
     sympy.atan: "atan",
     sympy.floor: "floor",
+    expm1: "expm1",
+    log1p: "log1p",
 }
 EXTREMES = {sympy.Min: "minimum", sympy.Max: "maximum"}
 # What a back end's `continuous_flow` and `discrete_flow` return, in this order; its
@@ -58,16 +64,19 @@ _CLOCKS = {
     for clock in (CONTINUOUS, DISCRETE)
     for cls in (*clock.classes, *clock.sum_classes)
 }
-_KNOWN = {**ELEMENTARY, **EXTREMES, **{cls: cls.__name__ for cls in _CLOCKS}}
+_PRINTED = {**ELEMENTARY, **QUOTIENTS, **EXTREMES, **{cls: cls.__name__ for cls in _CLOCKS}}
+# What an expression may contain; a rule writes sinc as a quotient.
+_KNOWN = {**_PRINTED, sympy.sinc: "sinc"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A generated function: its text, its parameters and the shape of its result."""
+    """A generated function: its text, its parameters, the shape of its result, and its rules."""
 
     text: str
     parameters: tuple[str, ...]
     shape: tuple[int, int] | None
+    rewriting: Rewriting
 
 
 def define(text: str, name: str, namespace: Mapping[str, Any]) -> Callable[..., Any]:
@@ -89,13 +98,15 @@ class _Printer(PythonCodePrinter):
 
     def _print_Function(self, expr: Function) -> str:
         arguments = ", ".join(self._print(argument) for argument in expr.args)
-        return f"{_KNOWN[expr.func]}({arguments})"
+        return f"{_PRINTED[expr.func]}({arguments})"
 
-    _print_exp = _print_Function
-    _print_log = _print_Function
-    for _name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "floor"):
-        locals()[f"_print_{_name}"] = _print_Function
-    del _name
+    for _class in ELEMENTARY:
+        locals()[f"_print_{_class.__name__}"] = _print_Function
+    del _class
+
+    def _print_product(self, expr: product) -> str:
+        first, second = (self.parenthesize(factor, expr.precedence) for factor in expr.args)
+        return f"{first}*{second}"
 
     def _print_Min(self, expr: Expr) -> str:
         """Two at a time, as every array library has it."""
@@ -128,23 +139,31 @@ def generate(expression: Expr | MatrixBase, arguments: Sequence[Symbol]) -> Sour
     _check(entries, arguments)
     names = dict(zip(arguments, _identifiers(arguments), strict=True))
     renamed = {argument: identifier(name) for argument, name in names.items()}
-    folded = [_fold_constants(entry).xreplace(renamed) for entry in entries]
-    modes = _Modes.of(folded)
+    rewritten, rewriting = rewrite(entries)
+    named = [entry.xreplace(renamed) for entry in rewritten]
+    modes = _Modes.of(named)
     points = [argument for point in modes.points for argument in point[1]]
-    unknowns = [entry.xreplace(modes.values) for entry in folded]
+    unknowns = [entry.xreplace(modes.values) for entry in named]
     shared, reduced = cse([*points, *unknowns], symbols=numbered_symbols("_x"), order="none")
     printer = _Printer()
     statements = [
         _Statement(f"{x} = {printer.doprint(value)}", {x}, value.free_symbols)
         for x, value in shared
     ]
-    statements += modes.statements(reduced[: len(points)], printer)
+    calls = list(modes.statements(reduced[: len(points)], printer))
+    statements += calls
     lines = [f"def lowered({', '.join(names.values())}):"]
     lines += [f"    {statement.text}" for statement in _in_order(statements)]
     returned = ", ".join(printer.doprint(value) for value in reduced[len(points) :])
     lines.append(f"    return ({returned},)")
     shape = expression.shape if matrix else None
-    return Source("\n".join(lines) + "\n", tuple(names.values()), shape)
+    shared_operations = Operations.of([*(value for _, value in shared), *reduced])
+    last = Step(*_SHARING, shared_operations + Operations(functions=len(calls)))
+    record = Rewriting((*rewriting.steps, last))
+    return Source("\n".join(lines) + "\n", tuple(names.values()), shape, record)
+
+
+_SHARING = ("common subexpressions", "what occurs twice, a mode's functions too, is computed once")
 
 
 @dataclass(frozen=True)
@@ -218,6 +237,7 @@ class _Modes:
 _RESERVED = {
     *ELEMENTARY.values(),
     *EXTREMES.values(),
+    *QUOTIENTS.values(),
     "sqrt",
     "lowered",
     *(f"{clock.name}_{kind}" for clock in (CONTINUOUS, DISCRETE) for kind in ("flow", "mode")),
@@ -266,13 +286,9 @@ def _check_symbols(entry: Expr, arguments: Sequence[Symbol]) -> None:
 _ARITHMETIC = (Symbol, Add, Mul, Pow)
 
 
-def _is_constant(node: Any) -> bool:
-    return isinstance(node, Expr) and bool(node.is_number)
-
-
 def _check_nodes(node: Any) -> None:
     """Refuse all but sums, products, powers, symbols, real numbers and the table's functions."""
-    if _is_constant(node) and node.is_real and node.is_finite:
+    if is_constant(node) and node.is_real and node.is_finite:
         return
     if isinstance(node, (Derivative, Subs)) and node.has(ModeFunction):
         raise ValueError(
@@ -280,7 +296,7 @@ def _check_nodes(node: Any) -> None:
             "which has no closed form here. Lower the expression itself with backend='torch' and "
             "differentiate there."
         )
-    if (node.func not in _KNOWN and not isinstance(node, _ARITHMETIC)) or _is_constant(node):
+    if (node.func not in _KNOWN and not isinstance(node, _ARITHMETIC)) or is_constant(node):
         raise ValueError(
             f"expression contains {node}, for which no back end has a meaning. Evaluate it first "
             "(.doit()), or replace it by sums, products and powers of real numbers and functions "
@@ -288,12 +304,3 @@ def _check_nodes(node: Any) -> None:
         )
     for part in node.args:
         _check_nodes(part)
-
-
-def _fold_constants(expression: Expr) -> Expr:
-    """Numbers that are not rational become floats, so that no back end sees sqrt(2)."""
-    if _is_constant(expression) and not expression.is_Rational:
-        return Float(expression.evalf(40), 40)
-    if not expression.args:
-        return expression
-    return expression.func(*(_fold_constants(part) for part in expression.args))

@@ -11,7 +11,6 @@ import math
 from sgdtheory.lowering.propagation import (
     LARGEST_SHORT_TIME,
     Flow,
-    Moments,
     Sums,
     compose_flows,
     compose_moments,
@@ -35,8 +34,12 @@ __all__ = [
     "discrete_mode",
     "discrete_sums",
     "doublings",
+    "expm1_quotient",
     "maximum",
     "minimum",
+    "sin_quotient",
+    "sinh_quotient",
+    "tanh_quotient",
 ]
 
 Mode = tuple[float, float, float, float, float, float, float]
@@ -48,13 +51,13 @@ def choose(condition: bool, yes: float, no: float) -> float:
 
 
 def minimum(first: float, second: float) -> float:
-    """The smaller of two."""
-    return first if first < second else second
+    """The smaller of two; NaN if one of them is."""
+    return first if first < second or math.isnan(first) else second
 
 
 def maximum(first: float, second: float) -> float:
-    """The larger of two."""
-    return first if first > second else second
+    """The larger of two; NaN if one of them is."""
+    return first if first > second or math.isnan(first) else second
 
 
 def doublings(time: float, trace: float, determinant: float) -> int:
@@ -158,3 +161,23 @@ def discrete_sums(steps: float, trace: float, determinant: float) -> Sums:
         power = compose_flows(power, power, determinant, choose)
         size = 2.0 * size
     return sums
+
+
+def sin_quotient(x: float, y: float) -> float:
+    """sin(x y)/x, and its limit y at x = 0."""
+    return y if x == 0.0 or x * y == 0.0 else math.sin(x * y) / x
+
+
+def sinh_quotient(x: float, y: float) -> float:
+    """sinh(x y)/x, and its limit y at x = 0."""
+    return y if x == 0.0 or x * y == 0.0 else math.sinh(x * y) / x
+
+
+def tanh_quotient(x: float, y: float) -> float:
+    """tanh(x y)/x, and its limit y at x = 0."""
+    return y if x == 0.0 or x * y == 0.0 else math.tanh(x * y) / x
+
+
+def expm1_quotient(x: float, y: float) -> float:
+    """(exp(x y) − 1)/x, and its limit y at x = 0."""
+    return y if x == 0.0 or x * y == 0.0 else math.expm1(x * y) / x

@@ -1,0 +1,57 @@
+"""Sums of responses at many times for arrays of modes, with NumPy or torch."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+from typing import Any
+
+from sgdtheory.lowering.addition_chains import AdditionChain
+from sgdtheory.lowering.propagation import LARGEST_SHORT_TIME
+from sgdtheory.lowering.responses import (
+    Mode,
+    after_one_update,
+    after_short_time,
+    compose_responses,
+    counted,
+    square_response,
+)
+
+__all__ = ["totals"]
+
+
+def _after_one_unit(row: Any, discrete: bool, library: Any) -> Mode:
+    if discrete:
+        return after_one_update(*row, library.where)
+    trace, determinant = row[0], row[1]
+    fastest = max(float(abs(trace).max()), math.sqrt(float(abs(determinant).max())))
+    halvings = max(0, math.ceil(math.log2(max(fastest, LARGEST_SHORT_TIME) / LARGEST_SHORT_TIME)))
+    p, r, stiffness, *coefficients = after_short_time(2.0**-halvings, *row)
+    for _ in range(halvings):
+        p, r = square_response((p, r), stiffness)
+    return (p, r, stiffness, *coefficients)
+
+
+def totals(chain: AdditionChain, row: Any, discrete: bool, library: Any) -> Any:
+    """Sums over the modes, (settings, exponents).
+
+    Args:
+        chain: the plan.
+        row: trace, determinant, and coefficients of p and s, each (settings, modes).
+        discrete: whether the clock counts updates.
+        library: numpy or torch.
+    """
+    p, r, stiffness, c, d, sign = _after_one_unit(row, discrete, library)
+    table = [(p, r)]
+    for left, right in chain.products:
+        table.append(compose_responses(table[left], table[right], stiffness))
+    sums: dict[int, Any] = {}
+    for run in chain.runs:
+        factors = [table[entry] for entry in run.factors]
+        p, r = reduce(lambda product, entry: compose_responses(product, entry, stiffness), factors)
+        sums[run.places[0]] = (counted(p, r, c, d, sign) if run.odd else c * p + d * r).sum(-1)
+        for place in run.places[1:]:
+            p, r = square_response((p, r), stiffness)
+            if place >= 0:
+                sums[place] = (c * p + d * r).sum(-1)
+    return library.stack([sums[place] for place in range(len(chain.exponents))], -1)

@@ -1,0 +1,247 @@
+"""Numba: responses of many modes at many times, summed over the modes as they come.
+
+A block of modes stays in a core's cache from the first power to the last. Blocks are of one size
+and their sums are added in one order, so a result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from types import FunctionType
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdtheory.lowering import propagation, responses, scalar_modes
+from sgdtheory.lowering.addition_chains import AdditionChain
+
+__all__ = ["totals"]
+
+Array = NDArray[np.float64]
+
+# Only sums may be reordered, so that their loops run on whole vectors; the arithmetic of a mode is
+# compiled as it is written. Where it is inlined, it is compiled as its caller is.
+_as_written: Any = numba.njit(fastmath={"contract"}, error_model="numpy", cache=True)
+_reordered: Any = numba.njit(
+    fastmath={"contract", "reassoc", "nsz"}, error_model="numpy", cache=True
+)
+_parallel: Any = numba.njit(error_model="numpy", cache=True, parallel=True)
+BLOCK = 256
+LARGEST = propagation.LARGEST_SHORT_TIME
+
+
+def _inlined(function: Any, **scope: Any) -> Any:
+    """Long arithmetic, of which the compiler would make a call; what it calls is given by name."""
+    plain = FunctionType(function.__code__, {**function.__globals__, **scope})
+    return numba.njit(inline="always")(plain)
+
+
+_choose = _as_written(scalar_modes.choose)
+_compose = _as_written(responses.compose_responses)
+_square = _as_written(responses.square_response)
+_count = _as_written(responses.counted)
+_after_one_update = _inlined(responses.after_one_update, mirror=_inlined(propagation.mirror))
+_after_short_time = _inlined(
+    responses.after_short_time, short_flow=_inlined(propagation.short_flow)
+)
+
+
+@_reordered
+def _weigh(p: Array, r: Array, on_step: Array, on_impulse: Array) -> float:
+    total = 0.0
+    for i in range(len(p)):
+        total += on_step[i] * p[i] + on_impulse[i] * r[i]
+    return total
+
+
+@_as_written
+def _multiply(out: Any, left: Any, right: Any, stiffness: Array) -> None:
+    (p, r), (p1, r1), (p2, r2) = out, left, right
+    for i in range(len(stiffness)):
+        p[i], r[i] = _compose((p1[i], r1[i]), (p2[i], r2[i]), stiffness[i])
+
+
+@_as_written
+def _multiply_again(work: Any, left: Any, right: Any, stiffness: Array) -> None:
+    """Two more factors in one pass over memory."""
+    (p, r), (p1, r1), (p2, r2) = work, left, right
+    for i in range(len(stiffness)):
+        once = _compose((p[i], r[i]), (p1[i], r1[i]), stiffness[i])
+        p[i], r[i] = _compose(once, (p2[i], r2[i]), stiffness[i])
+
+
+@_as_written
+def _entry(table: Any, index: int) -> Any:
+    return table[0][index], table[1][index]
+
+
+@_as_written
+def _begin(work: Any, table: Any, factors: Array, stiffness: Array) -> None:
+    """The product of some entries of the table, two at a time."""
+    if len(factors) % 2:
+        work[0][:], work[1][:] = _entry(table, factors[0])
+    else:
+        _multiply(work, _entry(table, factors[0]), _entry(table, factors[1]), stiffness)
+    for j in range(2 - len(factors) % 2, len(factors), 2):
+        left, right = _entry(table, factors[j]), _entry(table, factors[j + 1])
+        _multiply_again(work, left, right, stiffness)
+
+
+@_reordered
+def _square_once(p: Array, r: Array, stiffness: Array, on_step: Array, on_impulse: Array) -> float:
+    total = 0.0
+    for i in range(len(p)):
+        p0, r0 = _square((p[i], r[i]), stiffness[i])
+        total += on_step[i] * p0 + on_impulse[i] * r0
+        p[i], r[i] = p0, r0
+    return total
+
+
+@_reordered
+def _square_four_times(
+    p: Array, r: Array, stiffness: Array, on_step: Array, on_impulse: Array
+) -> Any:
+    """One load and one store for four squares: memory would be the bottleneck."""
+    total1 = total2 = total3 = total4 = 0.0
+    for i in range(len(p)):
+        b, c, d = stiffness[i], on_step[i], on_impulse[i]
+        p1, r1 = _square((p[i], r[i]), b)
+        p2, r2 = _square((p1, r1), b)
+        p3, r3 = _square((p2, r2), b)
+        p4, r4 = _square((p3, r3), b)
+        total1 += c * p1 + d * r1
+        total2 += c * p2 + d * r2
+        total3 += c * p3 + d * r3
+        total4 += c * p4 + d * r4
+        p[i], r[i] = p4, r4
+    return total1, total2, total3, total4
+
+
+@_as_written
+def _follow(p: Array, r: Array, modes: Any, places: Array, out: Array) -> None:
+    """The squares after a run's first power; `out` has one place more, for those not asked for."""
+    stiffness, on_step, on_impulse = modes
+    j = 0
+    while len(places) - j >= 4:
+        sums = _square_four_times(p, r, stiffness, on_step, on_impulse)
+        out[places[j]], out[places[j + 1]] = sums[0], sums[1]
+        out[places[j + 2]], out[places[j + 3]] = sums[2], sums[3]
+        j += 4
+    while j < len(places):
+        out[places[j]] = _square_once(p, r, stiffness, on_step, on_impulse)
+        j += 1
+
+
+@_as_written
+def _halvings(trace: Array, determinant: Array) -> int:
+    fastest = 0.0
+    for i in range(len(trace)):
+        fastest = max(fastest, abs(trace[i]), math.sqrt(abs(determinant[i])))
+    return math.ceil(math.log2(fastest / LARGEST)) if fastest > LARGEST else 0
+
+
+@_as_written
+def _after_one_unit(row: Any, weights: Array, discrete: bool, out: Array) -> None:
+    """The entries of a mode, each a row of `out`; a few at a time, so that loops vectorise."""
+    a, b, c, d = row
+    p, r, stiffness, on_step, on_impulse, sign = out[0], out[1], out[2], out[3], out[4], out[5]
+    for i in range(len(a)):
+        on_step[i] = weights[i] * c[i]
+    if discrete:
+        for i in range(len(a)):
+            mode = _after_one_update(a[i], b[i], on_step[i], weights[i] * d[i], _choose)
+            p[i], r[i], stiffness[i] = mode[0], mode[1], mode[2]
+        for i in range(len(a)):
+            mode = _after_one_update(a[i], b[i], on_step[i], weights[i] * d[i], _choose)
+            on_impulse[i], sign[i] = mode[4], mode[5]
+        return
+    halvings = _halvings(a, b)
+    time = 2.0**-halvings
+    for i in range(len(a)):
+        mode = _after_short_time(time, a[i], b[i], on_step[i], weights[i] * d[i])
+        p[i], r[i], stiffness[i] = mode[0], mode[1], mode[2]
+    for i in range(len(a)):
+        on_impulse[i], sign[i] = weights[i] * d[i] / (0.5 * a[i]), 1.0
+    for _ in range(halvings):
+        _square_once(p, r, stiffness, on_step, on_impulse)
+
+
+@_reordered
+def _weigh_odd(p: Array, r: Array, on_step: Array, on_impulse: Array, sign: Array) -> float:
+    total = 0.0
+    for i in range(len(p)):
+        total += _count(p[i], r[i], on_step[i], on_impulse[i], sign[i])
+    return total
+
+
+@_as_written
+def _block(modes: Array, products: Array, runs: Any, table: Any, out: Array) -> None:
+    """All times for one block of modes."""
+    stiffness, on_step, on_impulse = modes[2], modes[3], modes[4]
+    table[0][0, :], table[1][0, :] = modes[0], modes[1]
+    for entry in range(len(products)):
+        left, right = _entry(table, products[entry, 0]), _entry(table, products[entry, 1])
+        _multiply(_entry(table, entry + 1), left, right, stiffness)
+    factors, factor_ends, places, place_ends, odd = runs
+    work = p, r = np.empty(len(stiffness)), np.empty(len(stiffness))
+    factor, place = 0, 0
+    for run in range(len(odd)):
+        _begin(work, table, factors[factor : factor_ends[run]], stiffness)
+        if odd[run]:
+            out[places[place]] = _weigh_odd(p, r, on_step, on_impulse, modes[5])
+        else:
+            out[places[place]] = _weigh(p, r, on_step, on_impulse)
+        following = places[place + 1 : place_ends[run]]
+        _follow(p, r, (stiffness, on_step, on_impulse), following, out)
+        factor, place = factor_ends[run], place_ends[run]
+
+
+@_parallel
+def _all_blocks(
+    row: Any, weights: Array, discrete: bool, products: Array, runs: Any, times: int, block: int
+) -> Array:
+    a, b, c, d = row
+    settings, size = a.shape
+    blocks = (size + block - 1) // block
+    out = np.zeros((settings, blocks, times + 1))
+    for job in numba.prange(settings * blocks):
+        setting, column = job // blocks, job % blocks
+        i, j = column * block, min(size, (column + 1) * block)
+        modes = np.empty((6, j - i))
+        here = a[setting, i:j], b[setting, i:j], c[setting, i:j], d[setting, i:j]
+        _after_one_unit(here, weights[setting, i:j], discrete, modes)
+        table = np.empty((len(products) + 1, j - i)), np.empty((len(products) + 1, j - i))
+        _block(modes, products, runs, table, out[setting, column])
+    return out
+
+
+def _arrays(chain: AdditionChain) -> tuple[Any, Any]:
+    """The chain as arrays of numbers."""
+    runs = chain.runs
+    integers = (
+        [i for run in runs for i in run.factors],
+        np.cumsum([len(run.factors) for run in runs]),
+        [place for run in runs for place in run.places],
+        np.cumsum([len(run.places) for run in runs]),
+        [run.odd for run in runs],
+    )
+    products = np.array(chain.products, dtype=np.int64).reshape(-1, 2)
+    return products, tuple(np.asarray(part, dtype=np.int64) for part in integers)
+
+
+def totals(chain: AdditionChain, row: Any, weights: Array, discrete: bool) -> Array:
+    """Sums over the modes, (settings, exponents).
+
+    Args:
+        chain: the plan.
+        row: trace, determinant, and coefficients of p and s, each (settings, modes).
+        weights: of the modes, broadcasting to them.
+        discrete: whether the clock counts updates.
+    """
+    products, runs = _arrays(chain)
+    row = tuple(np.asarray(part) for part in row)
+    weights = np.broadcast_to(weights, row[0].shape)
+    parts = _all_blocks(row, weights, discrete, products, runs, len(chain.exponents), BLOCK)
+    return np.asarray(parts[:, :, :-1].sum(axis=1))
