@@ -66,6 +66,8 @@ CHAPTERS = (
     "finite_dataset",
     "ensembles",
     "dense_predictor",
+    "direction_results",
+    "evaluation",
     "predictor",
     "__init__",
 )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import sgdtheory as sgd
-from sgdtheory import predictor as predictor_module
+from sgdtheory import evaluation
 
 s = sgd.symbols
 SPECTRUM = sgd.Spectrum([1.5, 0.2, 0.01], noise_variances=[1.0, 2.0, 0.5], counts=[1, 2, 5])
@@ -158,7 +158,7 @@ def test_sums_part_by_part_are_the_whole_ones(held, monkeypatch):
     }
     verbs = ("displacement", "from a start", "exponent", "exponent from a start")
     whole = {verb: VERBS[verb](predict(KINDS[1], settings)) for verb in verbs}
-    monkeypatch.setattr(predictor_module, "_HELD", held)
+    monkeypatch.setattr(evaluation, "_HELD", held)
     for verb in verbs:
         assert np.array_equal(VERBS[verb](predict(KINDS[1], settings)), whole[verb])
 
@@ -184,7 +184,7 @@ def test_a_sweep_of_a_displacement_does_not_hold_every_mode_at_once():
 @pytest.mark.parametrize("held", [2**20, 1])
 @pytest.mark.parametrize("theory", ["discrete", "continuous"])
 def test_gradients_reach_every_setting(theory, held, monkeypatch):
-    monkeypatch.setattr(predictor_module, "_HELD", held)
+    monkeypatch.setattr(evaluation, "_HELD", held)
     rates, momenta = [0.1, 0.2, 0.4], [0.5, 0.9]
     rate = torch.tensor(rates, dtype=torch.float64, requires_grad=True)
     momentum = torch.tensor(momenta, dtype=torch.float64, requires_grad=True)
@@ -376,7 +376,7 @@ RATES = np.array([0.1, 5.0, 0.2])
 )
 @pytest.mark.parametrize("held", [2**20, 1])
 def test_an_unstable_setting_is_named_with_its_direction(ask, held, monkeypatch):
-    monkeypatch.setattr(predictor_module, "_HELD", held)
+    monkeypatch.setattr(evaluation, "_HELD", held)
     hyper = sgd.Hyperparameters(RATES, np.array([[0.8], [0.9]]))
     model = sgd.Predictor(hyper, sgd.Spectrum([0.1, 1.0]))
     said = r"eigenvalues\[1\] = 1 at learning_rate = 5, momentum = 0\.8 .*ηh = 5.*3\.6"

@@ -20,13 +20,18 @@ from sgdtheory.lowering.responses import (
 __all__ = ["totals"]
 
 
+def _largest(values: Any) -> float:
+    """Largest size, a plain number without a gradient."""
+    plain = values.detach() if hasattr(values, "detach") else values
+    return float(abs(plain).max())
+
+
 def _after_one_unit(row: Any, discrete: bool, library: Any) -> Mode:
     if discrete:
-        return after_one_update(*row, library.where)
-    trace, determinant = row[0], row[1]
-    fastest = max(float(abs(trace).max()), math.sqrt(float(abs(determinant).max())))
+        return after_one_update(*row, choose=library.where)
+    fastest = max(_largest(row[0]), math.sqrt(_largest(row[1])))
     halvings = max(0, math.ceil(math.log2(max(fastest, LARGEST_SHORT_TIME) / LARGEST_SHORT_TIME)))
-    p, r, stiffness, *coefficients = after_short_time(2.0**-halvings, *row)
+    p, r, stiffness, *coefficients = after_short_time(2.0**-halvings, *row[:4])
     for _ in range(halvings):
         p, r = square_response((p, r), stiffness)
     return (p, r, stiffness, *coefficients)
@@ -37,7 +42,7 @@ def totals(chain: AdditionChain, row: Any, discrete: bool, library: Any) -> Any:
 
     Args:
         chain: the plan.
-        row: trace, determinant, and coefficients of p and s, each (settings, modes).
+        row: trace, determinant, the coefficients c of p and d of s, and 2c − d; (settings, modes).
         discrete: whether the clock counts updates.
         library: numpy or torch.
     """

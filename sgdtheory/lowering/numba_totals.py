@@ -145,17 +145,17 @@ def _halvings(trace: Array, determinant: Array) -> int:
 @_as_written
 def _after_one_unit(row: Any, weights: Array, discrete: bool, out: Array) -> None:
     """The entries of a mode, each a row of `out`; a few at a time, so that loops vectorise."""
-    a, b, c, d = row
+    a, b, c, d, e = row
     p, r, stiffness, on_step, on_impulse, sign = out[0], out[1], out[2], out[3], out[4], out[5]
     for i in range(len(a)):
         on_step[i] = weights[i] * c[i]
     if discrete:
         for i in range(len(a)):
-            mode = _after_one_update(a[i], b[i], on_step[i], weights[i] * d[i], _choose)
+            mode = _after_one_update(a[i], b[i], c[i], d[i], e[i], _choose)
             p[i], r[i], stiffness[i] = mode[0], mode[1], mode[2]
         for i in range(len(a)):
-            mode = _after_one_update(a[i], b[i], on_step[i], weights[i] * d[i], _choose)
-            on_impulse[i], sign[i] = mode[4], mode[5]
+            mode = _after_one_update(a[i], b[i], c[i], d[i], e[i], _choose)
+            on_impulse[i], sign[i] = weights[i] * mode[4], mode[5]
         return
     halvings = _halvings(a, b)
     time = 2.0**-halvings
@@ -202,7 +202,7 @@ def _block(modes: Array, products: Array, runs: Any, table: Any, out: Array) -> 
 def _all_blocks(
     row: Any, weights: Array, discrete: bool, products: Array, runs: Any, times: int, block: int
 ) -> Array:
-    a, b, c, d = row
+    a, b, c, d, e = row
     settings, size = a.shape
     blocks = (size + block - 1) // block
     out = np.zeros((settings, blocks, times + 1))
@@ -210,7 +210,8 @@ def _all_blocks(
         setting, column = job // blocks, job % blocks
         i, j = column * block, min(size, (column + 1) * block)
         modes = np.empty((6, j - i))
-        here = a[setting, i:j], b[setting, i:j], c[setting, i:j], d[setting, i:j]
+        rows = a[setting, i:j], b[setting, i:j], c[setting, i:j], d[setting, i:j]
+        here = (*rows, e[setting, i:j])
         _after_one_unit(here, weights[setting, i:j], discrete, modes)
         table = np.empty((len(products) + 1, j - i)), np.empty((len(products) + 1, j - i))
         _block(modes, products, runs, table, out[setting, column])
@@ -236,7 +237,7 @@ def totals(chain: AdditionChain, row: Any, weights: Array, discrete: bool) -> Ar
 
     Args:
         chain: the plan.
-        row: trace, determinant, and coefficients of p and s, each (settings, modes).
+        row: trace, determinant, the coefficients c of p and d of s, and 2c − d; (settings, modes).
         weights: of the modes, broadcasting to them.
         discrete: whether the clock counts updates.
     """

@@ -53,7 +53,12 @@ def counted(p: Any, r: Any, on_step: Any, on_impulse: Any, sign: Any) -> Any:
 
 
 def after_one_update(
-    trace: Any, determinant: Any, on_step: Any, on_impulse: Any, choose: Callable[..., Any]
+    trace: Any,
+    determinant: Any,
+    on_step: Any,
+    on_impulse: Any,
+    on_mirrored: Any,
+    choose: Callable[..., Any],
 ) -> Mode:
     """A mode after one update of a recursion.
 
@@ -65,13 +70,14 @@ def after_one_update(
         determinant: of the generator.
         on_step: coefficient of p.
         on_impulse: coefficient of s.
+        on_mirrored: 2 on_step − on_impulse, to all its digits.
         choose: ``where`` of the array library.
     """
     alternating = trace > 2
     own_trace, own_determinant = mirror(trace, determinant)
     half = 0.5 * choose(alternating, own_trace, trace)
     b = choose(alternating, own_determinant, determinant)
-    d = choose(alternating, 2.0 * on_step - on_impulse, on_impulse) / half
+    d = choose(alternating, on_mirrored, on_impulse) / half
     sign = choose(alternating, -1.0, 1.0)
     return 0.0 * half, half, b / (half * half), on_step, d, sign
 

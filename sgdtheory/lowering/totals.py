@@ -11,15 +11,17 @@ all times follow from the first by the products of an addition chain.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from math import prod
 from typing import Any
 
 import numpy as np
-from sympy import Expr, ImmutableMatrix, Symbol
+from sympy import Expr, ImmutableMatrix, Integer, Symbol, factor
 
 from sgdtheory.lowering.addition_chains import AdditionChain, addition_chain
 from sgdtheory.lowering.array_totals import totals
@@ -27,7 +29,7 @@ from sgdtheory.lowering.functions import LoweredFunction, lower
 from sgdtheory.special_functions import DISCRETE, ModeFunction
 from sgdtheory.symbols import coordinates
 
-__all__ = ["LoweredTotal", "lower_total"]
+__all__ = ["LoweredTotal", "fastest_backend", "lower_total"]
 
 # Elements of one pass: what a core's cache holds; Numba makes blocks of its own.
 _ELEMENTS = {"numpy": 2**12, "numba": 2**20, "torch": 2**18}
@@ -38,7 +40,7 @@ class LoweredTotal:
     """Sums over modes at many counts k; the last axis of the arrays is that of the modes.
 
     Args:
-        coefficients: the row (a τ, b τ², c, d τ) as a function of the arguments.
+        coefficients: the row (a τ, b τ², c, d τ, 2c − d τ) as a function of the arguments.
         discrete: whether counts are updates; else they are multiples of a time τ.
         backend: "numpy", "numba" or "torch".
     """
@@ -77,11 +79,12 @@ class LoweredTotal:
     def _sums(self, chain: AdditionChain, inputs: Sequence[Any], library: Any) -> Any:
         *arguments, weights = inputs
         row = self.coefficients(*arguments)[..., 0, :]
-        a, b, c, d = (row[..., i] for i in range(4))
+        columns = tuple(row[..., i] for i in range(5))
         if self.backend == "numba":
             kernel = import_module("sgdtheory.lowering.numba_totals")
-            return kernel.totals(chain, (a, b, c, d), weights, self.discrete)
-        return totals(chain, (a, b, weights * c, weights * d), self.discrete, library)
+            return kernel.totals(chain, columns, weights, self.discrete)
+        weighted = (*columns[:2], *(weights * column for column in columns[2:]))
+        return totals(chain, weighted, self.discrete, library)
 
 
 _chain = lru_cache(maxsize=64)(addition_chain)
@@ -114,6 +117,16 @@ def _passes(
             [array if array.shape[-1] == 1 else array[:, i : i + elements] for array in chosen]
             for i in range(0, modes, elements)
         )
+
+
+def fastest_backend(elements: int) -> str:
+    """ "numba" where it is installed and saves more time than it takes to start, else "numpy".
+
+    Args:
+        elements: modes times counts times settings.
+    """
+    worth = elements > (2**18 if "numba" in sys.modules else 2**25)
+    return "numba" if worth and find_spec("numba") else "numpy"
 
 
 def lower_total(
@@ -151,18 +164,13 @@ def lower_total(
     linear = expression.xreplace(names)
     slopes = {function.kind: linear.diff(name) for function, name in names.items()}
     rest = linear.subs(dict.fromkeys(names.values(), 0))
-    row = (
-        a * unit,
-        b * unit**2,
-        slopes.get("step_response", 0),
-        slopes.get("impulse_response", 0) * unit,
-    )
-    coefficients = ImmutableMatrix([row])
+    c, d = slopes.get("step_response", Integer(0)), slopes.get("impulse_response", 0) * unit
+    # An alternating mode needs 2c − d, which is small where it hardly decays: cancelled here, once.
+    coefficients = ImmutableMatrix([[a * unit, b * unit**2, c, d, factor(2 * c - d)]])
     if rest != 0 or coefficients.has(time, *names.values()):
         raise ValueError(
             f"expression = {expression}: it must be a step response and an impulse response, each "
             f"times a coefficient without {time}, at a multiple of {time}."
         )
-    discrete = isinstance(functions[0], DISCRETE.classes)
     lowered = lower(coefficients, tuple(arguments), backend)
-    return LoweredTotal(lowered, discrete, backend)
+    return LoweredTotal(lowered, isinstance(functions[0], DISCRETE.classes), backend)
