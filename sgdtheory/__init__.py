@@ -13,6 +13,7 @@ from typing import Any as _Any
 from sgdtheory import symbols
 from sgdtheory.agreement import Agreement, discrete_over_continuous
 from sgdtheory.backward_error_analysis import SlowManifold, implicit_regularization, slow_manifold
+from sgdtheory.compression import SettingsRange
 from sgdtheory.correlated_directions import DirectionPair
 from sgdtheory.dense_predictor import DensePredictor
 from sgdtheory.derivation import Derivation, Step
@@ -35,7 +36,7 @@ from sgdtheory.probability_flow import ProbabilityFlow, fokker_planck
 from sgdtheory.repeated_epochs import FixedOrderRecursion
 from sgdtheory.reshuffled_epochs import ReshuffledRecursion
 from sgdtheory.sampling import Sampling
-from sgdtheory.spectrum import Spectrum
+from sgdtheory.spectrum import CompressedSpectrum, Spectrum
 from sgdtheory.update_rule import (
     UpdateRule,
     dampened,
@@ -63,6 +64,7 @@ _WHEN_ASKED = {
 
 __all__ = [
     "Agreement",
+    "CompressedSpectrum",
     "DensePredictor",
     "Derivation",
     "DirectionPair",
@@ -82,6 +84,7 @@ __all__ = [
     "QuadraticEnsemble",
     "ReshuffledRecursion",
     "Sampling",
+    "SettingsRange",
     "SlowManifold",
     "Spectrum",
     "Step",

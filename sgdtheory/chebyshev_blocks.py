@@ -12,7 +12,7 @@ which are gathered in one pass. They may be negative, and their sum is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -26,7 +26,9 @@ Array: TypeAlias = NDArray[np.float64]
 RATIO = 8.0
 # Points taken in together: what is computed of them stays in a core's cache.
 _CHUNK = 2**18
-_ROUNDING = 64 * np.finfo(np.float64).eps
+_OCTAVES = 900
+# No more can be rounding, of values good to 12 digits.
+_ROUNDING = 1e-11
 
 
 def chebyshev_points(count: int, largest: float = 1.0) -> Array:
@@ -60,8 +62,10 @@ def points_needed(values: Array, tolerance: float) -> int | None:
     angle = np.pi * (np.arange(size) + 0.5) / size
     coefficients = values @ np.cos(np.outer(angle, np.arange(size))) * (2 / size)
     sizes = np.abs(coefficients)
-    # What rounding leaves behind is not the function's.
-    sizes[sizes < _ROUNDING * values.max(axis=1, keepdims=True)] = 0
+    # Past the last true coefficient is what rounding left in the values, all of one size.
+    scale = values.max(axis=1, keepdims=True)
+    rounding = 4 * sizes[:, 3 * size // 4 :].max(axis=1, keepdims=True)
+    sizes[(sizes < rounding) & (rounding < _ROUNDING * scale)] = 0
     tails = 2 * np.cumsum(sizes[:, ::-1], axis=1)[:, ::-1]
     errors = (tails / values.min(axis=1, keepdims=True)).max(axis=0)
     small = np.flatnonzero(errors <= tolerance)
@@ -109,9 +113,13 @@ class ChebyshevBlocks:
     def _add(self, points: Array, weights: Array) -> None:
         zero = points == 0
         self._at_zero = self._at_zero + weights[:, zero].sum(axis=1)
-        with np.errstate(divide="ignore"):
-            octave = np.log2(self._largest / np.where(zero, self._largest, points))
-        number = np.minimum(octave / np.log2(RATIO), 2.0**15).astype(np.int16)
+        octave = np.log2(self._largest) - np.log2(np.where(zero, self._largest, points))
+        if octave.max() > _OCTAVES:
+            raise ValueError(
+                f"{points[np.argmax(octave)]} beside {self._largest:g}: points below 1e-270 of the "
+                "largest are not 0 and cannot be told from it. Set them to 0, or leave them out."
+            )
+        number = np.maximum(octave / np.log2(RATIO), 0.0).astype(np.int16)
         number[zero] = -1
         order = np.argsort(number, kind="stable")
         numbers, starts = np.unique(number[order], return_index=True)
@@ -157,9 +165,7 @@ class ChebyshevBlocks:
                 points, *rest = np.hstack(block.few)
                 own, where = np.unique(points, return_inverse=True)
                 nodes.append(own)
-                weights.append(
-                    np.array([np.bincount(where, w, minlength=len(own)) for w in rest])
-                )
+                weights.append(np.array([np.bincount(where, w, minlength=len(own)) for w in rest]))
             else:
                 nodes.append(chebyshev_points(block.points, self._largest / RATIO**number))
                 weights.append(_weights(block.moments))

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from sympy import Expr, Interval, Matrix, Symbol
 
 from sgdtheory import symbols as s
-from sgdtheory.arrays import shortened
 from sgdtheory.chebyshev_blocks import RATIO, chebyshev_points, points_needed
 from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
@@ -29,8 +28,8 @@ from sgdtheory.update_rule import UpdateRule, heavy_ball
 
 __all__ = ["SettingsRange", "points_of_block"]
 
-# A block's own error is held this far below the tolerance, for the settings between those asked.
-_MARGIN = 8.0
+# The functions asked are held this far below the tolerance, for the settings between those asked.
+_MARGIN = 64.0
 _MOST_POINTS = 2**13
 
 
@@ -43,6 +42,7 @@ class SettingsRange:
         stability: the largest ηh, as a fraction of the rule's limit.
         rule: the optimiser.
         parameters: values of the rule's further symbols, as pairs.
+        fixed_order: whether it is to hold for one order of batches for ever, too.
 
     >>> SettingsRange(momentum=0.9, stability=0.5).largest_step(0.0)
     1.0
@@ -52,15 +52,25 @@ class SettingsRange:
     stability: float = 0.9
     rule: UpdateRule = field(default_factory=heavy_ball)
     parameters: tuple[tuple[Symbol, float], ...] = ()
+    fixed_order: bool = False
 
     def __post_init__(self) -> None:
         check_number("momentum", self.momentum, at_least=0.0, below=1.0)
         check_number("stability", self.stability, above=0.0, below=1.0)
         if not isinstance(recursion(self.rule).stability, Interval):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004
                 f"rule = {self.rule.name}: its range of stable ηh is not one interval, so no range "
                 "of settings can be declared. Keep the whole spectrum."
             )
+
+    @property
+    def margin(self) -> float:
+        """How far below the tolerance an interpolant's error is held.
+
+        One order for ever is remembered: modes resonate with it. Their singularities in y lie where
+        those of a response after its decay do, but are stronger by the time that it takes.
+        """
+        return _MARGIN * (8 / (1 - self.momentum) if self.fixed_order else 1.0)
 
     def largest_step(self, momentum: float) -> float:
         """The largest y = ηh at a momentum."""
@@ -98,12 +108,14 @@ def _intervals(settings: SettingsRange, block: int) -> Iterator[tuple[float, flo
     """(largest y of the eigenvalues, what decay adds to y, momentum)."""
     for momentum in {settings.momentum, 0.0}:
         top = settings.largest_step(momentum)
-        for share in (1.0, 0.6, 0.35, 0.2):
+        for share in (1.0, 0.5, 0.25):
             y = top * share / RATIO**block
-            yield from ((y, 0.0, momentum), (y, top - y, momentum))
+            yield from ((y, decay, momentum) for decay in {0.0, top - y})
 
 
-def _counts(settings: SettingsRange, y: NDArray[np.float64], momentum: float) -> NDArray[np.float64]:
+def _counts(
+    settings: SettingsRange, y: NDArray[np.float64], momentum: float
+) -> NDArray[np.float64]:
     """Updates from the first to where nothing changes any more."""
     own = [value for _, value in settings.parameters]
     row = _characteristic(settings.rule)(y, momentum, *own)[:, 0]
@@ -124,7 +136,7 @@ def _needed(
         values = _positive(settings.rule, discrete)(counts, h, momentum, *own)[..., 0, :]
         functions = np.moveaxis(values, -1, 0).reshape(-1, points)
         functions = functions[(functions > 0).all(axis=1)]
-        needed = points_needed(functions, tolerance / _MARGIN)
+        needed = points_needed(functions, tolerance / settings.margin)
         if needed is not None:
             return needed
         points *= 2
@@ -146,11 +158,15 @@ def points_of_block(settings: SettingsRange, tolerance: float, block: int) -> in
     Raises:
         ValueError: when the range asks for too many.
     """
+    step = settings.largest_step(settings.momentum) / RATIO**block
+    if step * RATIO**3 < (1 - settings.momentum) ** 2:
+        # No block from here on sees an oscillation, and all see the same.
+        return points_of_block(settings, tolerance, block - 1)
     own = max(
         _needed(settings, tolerance, interval, discrete)
         for interval in _intervals(settings, block)
         for discrete in (True, False)
     )
     # Lower learning rates show a block what the next one sees at higher ones.
-    flat = settings.largest_step(settings.momentum) / RATIO**block < (1 - settings.momentum) ** 2 / 64
-    return own if flat else max(own, points_of_block(settings, tolerance, block + 1))
+    smooth = step * RATIO**2 < (1 - settings.momentum) ** 2
+    return own if smooth else max(own, points_of_block(settings, tolerance, block + 1))

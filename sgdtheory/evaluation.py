@@ -92,6 +92,7 @@ class Evaluation:
             raise ValueError(f"theory = {self.theory!r}: give one of {', '.join(THEORIES)}.")
         self._check_sampling()
         self.hyperparameters.require_for(self.rule, self.parameters)
+        self.spectrum.require_for(self.hyperparameters, self.rule, self.parameters, self.sampling)
         if self.sweep.named:
             self._require_numpy("the sweep", self.sweep.axes)
 

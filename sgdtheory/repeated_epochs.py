@@ -12,7 +12,7 @@ from sgdtheory.epoch_recursion import EpochRecursion
 from sgdtheory.gaussian_process import clocked
 from sgdtheory.remembered import remembered
 from sgdtheory.special_functions import DISCRETE
-from sgdtheory.stroboscopic import Stroboscopic, summed
+from sgdtheory.stroboscopic import summed
 
 __all__ = ["FixedOrderRecursion"]
 
@@ -20,23 +20,39 @@ __all__ = ["FixedOrderRecursion"]
 class FixedOrderRecursion(EpochRecursion):
     r"""A recursion under one order of the examples, repeated, averaged over orders.
 
-    The same kick w comes every epoch, so the steady state is a limit cycle: (1 − A^M)⁻¹ w at the
-    epoch's end, and as far on as the epoch has gone.
+    The same kicks come every epoch, so the steady state is a limit cycle: (1 − A^M)⁻¹ w at the end
+    of an epoch that kicks by w, and as far on as the epoch has gone. The noise a δ − b of the M
+    batches is their mean error, of variance a/M − b, and what varies about it, (a/M)(M δ − 1). The
+    mean acts as a constant force: it shifts the cycle, by up to 1/h along a flat direction, and has
+    no velocity. What varies feels only how responses change, and is written in (n, G n).
     """
 
+    @property
+    def _mean_error(self) -> Expr:
+        """Variance of an order's mean error per unit Σ: 0 where an epoch uses every example."""
+        return self._surplus / s.M
+
+    @property
+    def _about_mean(self) -> Expr:
+        return self.sampling.own / s.M
+
     @cached_property
-    def _white_stroboscopic(self) -> Stroboscopic:
-        """Of white noise, in (θ, v)."""
-        return self._stroboscope(self.generator, self._white.covariance(s.M))
+    def _shift(self) -> Matrix:
+        """Covariance of the static shift that the mean error causes, per unit of its variance."""
+        # A force that does not change is balanced at rest, so G⁻¹ n has no velocity.
+        rest = self.factored(self.inverse(self.generator) * self.kick)
+        return Matrix(rest * rest.T)
+
+    @cached_property
+    def _varying(self) -> Matrix:
+        """Covariance on the cycle of noise that adds up to nothing, in (n, G n)."""
+        # Every update is some order's last, so the phase does not matter.
+        cycle = self._stroboscopic.cycle
+        return Matrix(cycle * self._stroboscopic.noise * cycle.T)
 
     @cached_property
     def _spread(self) -> Matrix:
-        # Every update is some order's last, so the phase does not matter.
-        white, varying = (
-            slow.cycle * slow.noise * slow.cycle.T
-            for slow in (self._white_stroboscopic, self._stroboscopic)
-        )
-        return Matrix(self._surplus * white + self.sampling.shared * self._back(varying))
+        return Matrix(self._mean_error * self._shift + self._about_mean * self._back(self._varying))
 
     def _with_begun(self, count: Expr) -> Matrix:
         """Covariance of a whole epoch's kick with its first `count` batches', without mean.
@@ -52,19 +68,14 @@ class FixedOrderRecursion(EpochRecursion):
         pairs = s.M * (later * total.T + self._onward(s.M - count) * squares) - whole * total.T
         return Matrix(steady * Matrix([[1, 0]]) + pairs)
 
-    def _with_begun_white(self, count: Expr) -> Matrix:
-        """The same of white noise, in (θ, v)."""
-        return Matrix(self.propagator(s.M - count) * self._white.covariance(count))
-
     @remembered
     def autocovariance(self, time: Expr | float) -> ImmutableMatrix:
         """E[x(t) x(0)ᵀ] in the steady state; a whole epoch later everything is as before."""
         time = clocked(time)
         rest = time - s.M * floor(time / s.M)
-        white = self._with_begun_white(rest).T * self._white_stroboscopic.cycle.T
-        varying = self._back(self._with_begun(rest).T * self._stroboscopic.cycle.T)
-        since = self._surplus * white + self.sampling.shared * varying
-        return self._scaled(self.propagator(rest) * self._spread + since)
+        since = self._with_begun(rest).T * self._stroboscopic.cycle.T
+        seen = self._back(self._onward(rest) * self._varying + since)
+        return self._scaled(self._mean_error * self._shift + self._about_mean * seen)
 
     @remembered
     def displacement(self, time: Expr | float) -> Expr:
@@ -101,18 +112,9 @@ class FixedOrderRecursion(EpochRecursion):
         # Averaged over orders, an epoch may be taken to begin at the start.
         count = floor(time / s.M)
         rest = time - count * s.M
-        white, varying = (
-            _kicked_again(onward * summed(slow, count), slow.noise, past)
-            for onward, slow, past in (
-                (self.propagator(rest), self._white_stroboscopic, self._with_begun_white(rest)),
-                (self._onward(rest), self._stroboscopic, self._with_begun(rest)),
-            )
-        )
-        white = self._surplus * (white + self._white.covariance(rest))
-        return Matrix(white + self.sampling.shared * (self._back(varying) + self._begun(rest)))
-
-
-def _kicked_again(repeated: Matrix, kick: ImmutableMatrix, with_begun: Matrix) -> Matrix:
-    """What whole epochs add to the one that has begun: their own spread, and what they share."""
-    mixed = repeated * with_begun
-    return Matrix(repeated * kick * repeated.T + mixed + mixed.T)
+        pushed = summed(self, time) * self.kick
+        repeated = self._onward(rest) * summed(self._stroboscopic, count)
+        mixed = repeated * self._with_begun(rest)
+        again = repeated * self._stroboscopic.noise * repeated.T + mixed + mixed.T
+        varying = self._back(again) + self._begun(rest)
+        return Matrix(self._mean_error * pushed * pushed.T + self._about_mean * varying)

@@ -8,6 +8,9 @@ seeds are fixed.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import cache
 
 import numba
@@ -19,10 +22,14 @@ from scipy.stats import chi2, kstest
 from scipy.stats import t as student
 
 import sgdtheory as sgd
-from sgdtheory.ensembles import LinearRegressionEnsemble, QuadraticEnsemble
-from sgdtheory.ensembles import numba_ensemble as compiled
-from sgdtheory.ensembles import torch_ensemble as batched
-from sgdtheory.ensembles.counter_based_generator import BATCHES, ORDERS, STREAMS, philox
+from sgdtheory.ensembles import (
+    LinearRegressionEnsemble,
+    QuadraticEnsemble,
+    numba_batches,
+    torch_batches,
+    torch_ensemble,
+)
+from sgdtheory.ensembles.counter_based_generator import BATCHES, LABELS, ORDERS, STREAMS, philox
 from sgdtheory.ensembles.plan import Draws
 from sgdtheory.sampling import SAMPLINGS
 
@@ -126,6 +133,15 @@ def batch_by_hand(examples, size, step, replica, sampling, seed=SEED):
     return order[place * size : (place + 1) * size]
 
 
+def label_error_by_hand(draw, replica, seed):
+    """Box and Muller, of 53 bits each: a pair of draws has the four words of one counter."""
+    high, low = divmod(draw // 2, 2**32)
+    words = rounds((low, high, replica, LABELS), (seed % 2**32, seed // 2**32))
+    u, turn = ((words[i] // 2**5 * 2**26 + words[i + 1] // 2**6 + 1) / 2**53 for i in (0, 2))
+    shift = 0.25 if draw % 2 else 0.0
+    return np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * (turn - shift))
+
+
 # -- the generator ----------------------------------------------------------------------------
 
 
@@ -145,7 +161,7 @@ def test_known_answers(given, answer):
     assert philox(*counter, *key) == answer == tuple(rounds(counter, key))
     assert tuple(int(word) for word in philox(*tensors)) == answer
     assert tuple(int(word[0]) for word in philox(*arrays)) == answer
-    assert tuple(int(word) for word in compiled._philox(*counter, *key)) == answer
+    assert tuple(int(word) for word in numba_batches._philox(*counter, *key)) == answer
 
 
 @pytest.mark.parametrize("bound", [1, 3 << 29, 2**31 - 1])
@@ -153,8 +169,8 @@ def test_integers_are_rejected_and_redrawn_alike(bound):
     """A quarter of the words is rejected at 3·2²⁹."""
     draws = Draws(EXAMPLES, BATCH, False, False, 5, 2**31, 9)
     by_hand = [integer_below(bound, i, 9, BATCHES, 5 + 2**63) for i in range(200)]
-    assert compiled.integers_below(bound, 200, BATCHES, draws).tolist() == by_hand
-    assert batched.integers_below(bound, 200, BATCHES, draws).tolist() == by_hand
+    assert numba_batches.integers_below(bound, 200, BATCHES, draws).tolist() == by_hand
+    assert torch_batches.integers_below(bound, 200, BATCHES, draws).tolist() == by_hand
 
 
 @pytest.mark.parametrize(
@@ -267,6 +283,82 @@ def test_examples_that_share_a_hessian_are_updated_by_hand():
     assert np.allclose(run.velocity[0], v, rtol=1e-13)
 
 
+def cases(count):
+    """Problems at the edges: one example, one direction, whole batches, late updates, any seed."""
+    rng = np.random.default_rng(31)
+    corners = [(1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 3), (7, 7, 2), (9, 4, 1)]
+    for index in range(count):
+        if index < len(corners):
+            examples, size, dimension = corners[index]
+        else:
+            examples, dimension = (int(n) for n in rng.integers(1, (14, 10)))
+            size = int(rng.integers(1, examples + 1))
+        yield {
+            "shape": (examples, size, dimension),
+            "sampling": list(SAMPLINGS)[index % 3],
+            "name": list(UPDATES)[index // 3 % len(UPDATES)],
+            "label_noise": rng.choice([0.0, 0.7]),
+            "first_step": int(rng.choice([0, 5, 2**31 - 40])),
+            "seed": int(rng.choice(np.array([0, 2**32 - 1, 2**32, 2**64 - 1], np.uint64))),
+            "first_replica": int(rng.choice([0, 2**31 - 3])),
+        }
+
+
+def followed_case(case, inputs, targets, start, updates):
+    """The hand loop from any update on, with the label errors that are drawn."""
+    (examples, size, _), name, rows = case["shape"], case["name"], []
+    hyper, own = hyper_of(name, size, decay=0.3), OWN.get(name, {})
+    for replica in (case["first_replica"], case["first_replica"] + 1):
+        x, v = start
+        for k in range(case["first_step"], case["first_step"] + updates):
+            batch = batch_by_hand(examples, size, k, replica, case["sampling"], case["seed"])
+            errors = [
+                case["label_noise"] * label_error_by_hand(k * size + i, replica, case["seed"])
+                for i in range(size)
+            ]
+
+            def gradient(at, batch=batch, errors=errors):
+                each = [
+                    inputs[n] * (inputs[n] @ at - targets[n] - error)
+                    for n, error in zip(batch, errors, strict=True)
+                ]
+                return np.mean(each, axis=0) + hyper.weight_decay * at
+
+            x, v = UPDATES[name](x, v, gradient, hyper.learning_rate, hyper.momentum, **own)
+        rows.append(np.stack([x, v], axis=-1))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("case", [*cases(36)], ids=lambda case: str(case["shape"]))
+def test_edges_are_followed_by_hand(case):
+    """Beyond 2³² draws, at the first and the last seeds and replicas, within an epoch."""
+    (examples, size, dimension), name = case["shape"], case["name"]
+    rng = np.random.default_rng(sum(case["shape"]))
+    data = rng.normal(size=(examples, dimension)), rng.normal(size=examples)
+    start = rng.normal(size=(2, dimension))
+    by_hand = followed_case(case, *data, start, 9)
+    own = {getattr(s, key): value for key, value in OWN.get(name, {}).items()}
+    numbering = {key: case[key] for key in ("seed", "first_replica")}
+    for kind, tolerance in ((np.asarray, 1e-12), (torch.tensor, 1e-12), (in_single, 1e-4)):
+        ensemble = LinearRegressionEnsemble(
+            *map(kind, data), case["label_noise"], replicas=2, **numbering
+        )
+        run = ensemble.simulate(
+            hyper_of(name, size, decay=0.3),
+            case["first_step"] + 9,
+            *start,
+            rule_of(name),
+            own,
+            sampling=case["sampling"],
+            first_step=case["first_step"],
+        )
+        assert np.abs(np.asarray(run.states[:, 0]) - by_hand).max() < tolerance
+
+
+def in_single(values):
+    return torch.tensor(values, dtype=torch.float32)
+
+
 # -- the same whatever is done around it ------------------------------------------------------
 
 
@@ -312,8 +404,8 @@ def test_both_back_ends_draw_the_same_label_noise(data, sampling):
 def test_torch_shares_of_the_replicas_change_nothing(data, monkeypatch):
     tensors = tuple(map(torch.tensor, data))
     whole = simulated("heavy_ball", tensors, "epochs", [5, 12])
-    monkeypatch.setitem(batched._NUMBERS, "cpu", 1)
-    monkeypatch.setattr(batched, "_DRAWS", 1)
+    monkeypatch.setitem(torch_ensemble._NUMBERS, "cpu", 1)
+    monkeypatch.setattr(torch_batches, "_DRAWS", 1)
     parts = simulated("heavy_ball", tensors, "epochs", [5, 12])
     assert torch.allclose(parts.states, whole.states, rtol=1e-13, atol=1e-14)
 
@@ -335,13 +427,45 @@ def test_directions_project(data):
     assert np.array_equal(seen.position, whole.position)
 
 
+CALLER = """
+import callee, numba
+from sgdtheory.lowering.numba_disk_cache import kept_on_disk
+
+inner = numba.njit(callee.number)
+
+@kept_on_disk(callee)
+@numba.njit
+def outer():
+    return inner()
+
+print(outer(), sum(outer.stats.cache_hits.values()))
+"""
+
+
+def test_compiled_code_is_kept_until_a_source_of_it_changes(tmp_path):
+    """Value and hits: compiled, from the disk, compiled anew, and without a disk to write to."""
+
+    def found(number, cache):
+        (tmp_path / "callee.py").write_text(f"def number():\n    return {number}\n")
+        (tmp_path / "caller.py").write_text(CALLER)
+        folder = {"NUMBA_CACHE_DIR": str(tmp_path / cache), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, str(tmp_path / "caller.py")]
+        done = subprocess.run(
+            command, env=os.environ | folder, capture_output=True, text=True, check=True
+        )
+        return tuple(map(int, done.stdout.split()))
+
+    assert [found(n, "cache") for n in (1, 1, 2, 2)] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert [found(3, "callee.py/no_folder") for _ in range(2)] == [(3, 0), (3, 0)]
+
+
 # -- statistics -------------------------------------------------------------------------------
 
 FALSE_ALARM = 1e-4
-# Two of the generator's batches, one of its orders, one of its label noise, the tables below.
+# Two of the generator's batches, one of its orders, five of its label noise, the tables below.
 MOMENT_ENTRIES = 3 * (3 * 2 + 3 * 4 + 3 * 1)
 QUADRATIC_ENTRIES = 3 * (4 * 2 * (2 + 4) + 4)
-SINGLE = 1 - (1 - FALSE_ALARM) ** (1 / (4 + MOMENT_ENTRIES + QUADRATIC_ENTRIES))
+SINGLE = 1 - (1 - FALSE_ALARM) ** (1 / (8 + MOMENT_ENTRIES + QUADRATIC_ENTRIES))
 
 
 def chi_squared(counts):
@@ -372,11 +496,26 @@ def test_orders_are_equally_likely():
     assert chi_squared(counts) > SINGLE
 
 
-def test_label_noise_is_gaussian():
-    """One example, x = 1, y = 0: a step of plain SGD of rate 1 from 0 goes to the label's error."""
+def label_errors():
+    """One example, x = 1, y = 0: a step of plain SGD of rate 1 goes to the mean of three errors."""
     ensemble = LinearRegressionEnsemble([[1.0]], [0.0], 0.5, replicas=20_000, seed=2)
-    run = ensemble.simulate(sgd.Hyperparameters(1.0), range(1, 4), rule=sgd.plain_sgd())
-    assert kstest(run.states[..., 0, 0].ravel() / 0.5, "norm").pvalue > SINGLE
+    hyper = sgd.Hyperparameters(1.0, batch_size=3)
+    run = ensemble.simulate(hyper, range(1, 9), rule=sgd.plain_sgd())
+    return run.states[..., 0, 0] / (0.5 / np.sqrt(3))
+
+
+def test_label_errors_are_gaussian():
+    assert kstest(label_errors().ravel(), "norm").pvalue > SINGLE
+
+
+def test_label_errors_have_nothing_in_common():
+    """Not of updates, of which some share a radius, nor of replicas; nor have their squares."""
+    errors = label_errors()
+    for x in (errors, (errors**2 - 1) / np.sqrt(2)):
+        updates, replicas = x.T @ x, (x[1:] * x[:-1]).sum()
+        off_diagonal = updates[np.triu_indices(len(updates), 1)]
+        assert chi2.sf((off_diagonal**2).sum() / len(x), off_diagonal.size) > SINGLE
+        assert chi2.sf(replicas**2 / x[1:].size, 1) > SINGLE
 
 
 def t_values(estimate, expected):
@@ -461,7 +600,15 @@ HYPER = sgd.Hyperparameters(0.1, 0.5, 2)
     ("arguments", "options", "message"),
     [
         ({"seed": -1}, {}, r"seed = -1.*2⁶⁴"),
+        ({"seed": 2**64}, {}, r"seed = .*2⁶⁴"),
+        ({"seed": 1.0}, {}, r"seed = 1.0"),
+        ({"seed": True}, {}, r"seed = True"),
         ({"replicas": 0}, {}, r"replicas = 0.*from 1"),
+        ({"replicas": None}, {}, r"replicas = None.*from 1"),
+        ({"replicas": 2.5}, {}, r"replicas = 2.5.*from 1"),
+        ({"replicas": float("nan")}, {}, r"replicas = nan.*from 1"),
+        ({"label_noise": np.inf}, {}, "label_noise = inf"),
+        ({}, {"steps": np.array([3, 2], np.uint64)}, r"steps = .*ascending"),
         ({"inputs": [1.0]}, {}, r"inputs has shape \(1,\)"),
         ({"inputs": [[np.nan], [1.0], [1.0]]}, {}, "inputs holds numbers that are not finite"),
         ({"targets": [1.0]}, {}, "inputs, targets have shapes"),
@@ -495,6 +642,13 @@ def test_bad_input_is_named(arguments, options, message):
     options = {"hyperparameters": HYPER, "steps": 10} | options
     with pytest.raises(ValueError, match=message):
         LinearRegressionEnsemble(**arguments).simulate(**options)
+
+
+def test_whole_numbers_of_any_kind_are_taken():
+    given = QuadraticEnsemble([1.0], [[1.0]], replicas=np.float64(3), seed=np.uint64(2**64 - 1))
+    plain = QuadraticEnsemble([1.0], [[1.0]], replicas=3, seed=2**64 - 1)
+    runs = [ensemble.simulate(HYPER, 5).states for ensemble in (given, plain)]
+    assert np.array_equal(*runs)
 
 
 def test_one_replica_has_no_standard_error():

@@ -10,6 +10,7 @@ shows: one text for Python's integers, NumPy and torch arrays and compiled scala
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 __all__ = [
@@ -85,6 +86,8 @@ def key_of(seed: int) -> tuple[int, int]:
     >>> key_of(2**32 + 7)
     (7, 1)
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+    # NumPy's integers count as whole numbers; truth values do not.
+    whole = not isinstance(seed, bool) and hasattr(seed, "__index__")
+    if not whole or not 0 <= (number := index(seed)) < 2**64:
         raise ValueError(f"seed = {seed!r}: give a whole number from 0 to 2⁶⁴ − 1.")
-    return seed & MASK, seed >> 32
+    return number & MASK, number >> 32

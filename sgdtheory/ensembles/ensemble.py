@@ -46,7 +46,12 @@ def _step(setting: Setting) -> Step:
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:
     number = detached(value)
-    if number.ndim or number != np.floor(number) or not least <= number <= most:
+    if (
+        number.ndim
+        or number.dtype.kind not in "iuf"
+        or not least <= number <= most
+        or number != np.floor(number)
+    ):
         raise ValueError(
             f"{name} = {shortened(value)}: give one whole number from {least} to {most}."
         )
@@ -96,8 +101,9 @@ class Ensemble(ABC):
     _key: tuple[int, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _whole("replicas", self.replicas, 1, _LARGEST)
-        _whole("first_replica", self.first_replica, 0, _LARGEST)
+        for name, least in (("replicas", 1), ("first_replica", 0)):
+            number = _whole(name, getattr(self, name), least, _LARGEST)
+            object.__setattr__(self, name, number)
         object.__setattr__(self, "_key", key_of(self.seed))
 
     @property
@@ -141,7 +147,7 @@ class Ensemble(ABC):
             counts.ndim != 1
             or counts.size == 0
             or counts.dtype.kind not in "iu"
-            or np.any(np.diff(counts) <= 0)
+            or np.any(counts[1:] <= counts[:-1])
             or np.min(counts) < first_step
             or np.max(counts) > _LAST_STEP
         ):
@@ -205,7 +211,7 @@ class Ensemble(ABC):
             self._directions(directions),
         )
         start = self._state("position", position), self._state("velocity", velocity)
-        return Run(plan.records, *_back_end(self._rows).follow(plan, *start))
+        return Run(plan.records, *_back_end("ensemble", self._rows).follow(plan, *start))
 
     def batches(
         self,
@@ -227,9 +233,10 @@ class Ensemble(ABC):
         first = _whole("first_step", first_step, 0, _LAST_STEP)
         count = _whole("updates", updates, 1, _LAST_STEP)
         place = {"device": self._rows.device} if backend_of([self._rows]) == "torch" else {}
-        return _back_end(self._rows).batches(draws, self.replicas, first, count, **place)
+        drawn = _back_end("batches", self._rows)
+        return drawn.batches(draws, self.replicas, first, count, **place)
 
 
-def _back_end(array: Any) -> Any:
+def _back_end(part: str, array: Any) -> Any:
     name = "torch" if backend_of([array]) == "torch" else "numba"
-    return import_module(f"sgdtheory.ensembles.{name}_ensemble")
+    return import_module(f"sgdtheory.ensembles.{name}_{part}")

@@ -27,11 +27,12 @@ def _largest(values: Any) -> float:
 
 
 def _after_one_unit(row: Any, discrete: bool, library: Any) -> Mode:
+    a, b, c, d, mirrored = row
     if discrete:
-        return after_one_update(*row, choose=library.where)
-    fastest = max(_largest(row[0]), math.sqrt(_largest(row[1])))
+        return after_one_update(a, b, c, d, mirrored, library.where)
+    fastest = max(_largest(a), math.sqrt(_largest(b)))
     halvings = max(0, math.ceil(math.log2(max(fastest, LARGEST_SHORT_TIME) / LARGEST_SHORT_TIME)))
-    p, r, stiffness, *coefficients = after_short_time(2.0**-halvings, *row[:4])
+    p, r, stiffness, *coefficients = after_short_time(2.0**-halvings, a, b, c, d)
     for _ in range(halvings):
         p, r = square_response((p, r), stiffness)
     return (p, r, stiffness, *coefficients)

@@ -31,7 +31,7 @@ from sgdtheory.lowering import numpy_backend, propagation, scalar_modes
 from sgdtheory.lowering.compilation_cache import content_key, remembered_on_disk
 from sgdtheory.lowering.printer import Source, define
 
-__all__ = ["compile_source"]
+__all__ = ["compile_source", "thread_count"]
 
 Array = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def _compiled(source: Source) -> Callable[..., int]:
     return cast(Callable[..., int], machine_code.load(remembered_on_disk(key, build), _PROTOTYPE))
 
 
-def _thread_count() -> int:
+def thread_count() -> int:
     """As many as NUMBA_NUM_THREADS says, else as there are processors for this process."""
     if given := os.environ.get("NUMBA_NUM_THREADS"):
         return max(1, int(given))
@@ -178,7 +178,7 @@ def _run(loop: Callable[..., int], arrays: list[Array], shape: tuple[int, ...], 
                     failed.append(int(position[0]))
                     blocks.clear()
 
-    helpers = [Thread(target=take_blocks) for _ in range(min(_thread_count(), len(blocks)) - 1)]
+    helpers = [Thread(target=take_blocks) for _ in range(min(thread_count(), len(blocks)) - 1)]
     for helper in helpers:
         helper.start()
     try:

@@ -7,6 +7,8 @@ and their sums are added in one order, so a result does not depend on the number
 from __future__ import annotations
 
 import math
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType
 from typing import Any
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from sgdtheory.lowering import propagation, responses, scalar_modes
 from sgdtheory.lowering.addition_chains import AdditionChain
+from sgdtheory.lowering.numba_backend import thread_count
 
 __all__ = ["totals"]
 
@@ -27,8 +30,12 @@ _as_written: Any = numba.njit(fastmath={"contract"}, error_model="numpy", cache=
 _reordered: Any = numba.njit(
     fastmath={"contract", "reassoc", "nsz"}, error_model="numpy", cache=True
 )
-_parallel: Any = numba.njit(error_model="numpy", cache=True, parallel=True)
+_outside_the_lock: Any = numba.njit(error_model="numpy", cache=True, nogil=True)
 BLOCK = 256
+# Below so many blocks threads take longer to start than they save; above, each takes its share in
+# parts, so that none waits long for another.
+_FEW = 16
+_SHARES = 8
 LARGEST = propagation.LARGEST_SHORT_TIME
 
 
@@ -198,24 +205,22 @@ def _block(modes: Array, products: Array, runs: Any, table: Any, out: Array) -> 
         factor, place = factor_ends[run], place_ends[run]
 
 
-@_parallel
-def _all_blocks(
-    row: Any, weights: Array, discrete: bool, products: Array, runs: Any, times: int, block: int
-) -> Array:
+@_outside_the_lock
+def _blocks(
+    row: Any, weights: Array, discrete: bool, products: Array, runs: Any, jobs: Any, out: Array
+) -> None:
+    """The blocks from the one to the other, counted through all settings."""
     a, b, c, d, e = row
-    settings, size = a.shape
-    blocks = (size + block - 1) // block
-    out = np.zeros((settings, blocks, times + 1))
-    for job in numba.prange(settings * blocks):
-        setting, column = job // blocks, job % blocks
-        i, j = column * block, min(size, (column + 1) * block)
+    size, count = a.shape[1], out.shape[1]
+    for job in range(jobs[0], jobs[1]):
+        setting, column = job // count, job % count
+        i, j = column * BLOCK, min(size, (column + 1) * BLOCK)
         modes = np.empty((6, j - i))
         rows = a[setting, i:j], b[setting, i:j], c[setting, i:j], d[setting, i:j]
         here = (*rows, e[setting, i:j])
         _after_one_unit(here, weights[setting, i:j], discrete, modes)
         table = np.empty((len(products) + 1, j - i)), np.empty((len(products) + 1, j - i))
         _block(modes, products, runs, table, out[setting, column])
-    return out
 
 
 def _arrays(chain: AdditionChain) -> tuple[Any, Any]:
@@ -244,5 +249,20 @@ def totals(chain: AdditionChain, row: Any, weights: Array, discrete: bool) -> Ar
     products, runs = _arrays(chain)
     row = tuple(np.asarray(part) for part in row)
     weights = np.broadcast_to(weights, row[0].shape)
-    parts = _all_blocks(row, weights, discrete, products, runs, len(chain.exponents), BLOCK)
-    return np.asarray(parts[:, :, :-1].sum(axis=1))
+    settings, modes = row[0].shape
+    blocks = -(-modes // BLOCK)
+    out = np.zeros((settings, blocks, len(chain.exponents) + 1))
+    jobs, workers = settings * blocks, thread_count()
+    share = max(1, -(-jobs // (_SHARES * workers)))
+
+    def work(first: int) -> None:
+        part = (first, min(first + share, jobs))
+        _blocks(row, weights, discrete, products, runs, part, out)
+
+    if workers == 1 or jobs < _FEW:
+        for first in range(0, jobs, share):
+            work(first)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            deque(pool.map(work, range(0, jobs, share)), maxlen=0)
+    return np.asarray(out[:, :, :-1].sum(axis=1))

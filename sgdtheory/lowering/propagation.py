@@ -33,9 +33,12 @@ Flow = tuple[Any, Any, Any, Any]
 Moments = tuple[Any, Any, Any]
 Sums = tuple[Any, Any, Any, Any]
 
-# Doubling starts where the series below have converged: a τ ≤ 1/8 and √b τ ≤ 1/8.
-LARGEST_SHORT_TIME = 0.125
-_TERMS = 12
+# Doubling starts where the series below converge, |a| τ and √|b| τ ≤ 1/2: each doubling adds to the
+# rounding of a flow that oscillates. Every term is a polynomial in −a and −b whose coefficients are
+# positive, so what is left out is largest where both are most negative: it is below 2⁻⁵³ there.
+LARGEST_SHORT_TIME = 0.5
+_FLOW_TERMS = 18
+_MOMENT_TERMS = 22
 
 
 def compose_flows(first: Flow, then: Flow, determinant: Any, choose: Callable[..., Any]) -> Flow:
@@ -130,16 +133,17 @@ def short_flow(time: Any, trace: Any, determinant: Any) -> Flow:
     """
     a, b = trace * time, determinant * time * time
     before, c = 0.0 * a, 1.0 + 0.0 * a
-    impulse, step, velocity = c, c / 2.0, c
+    impulse = step = velocity = before
     factorial = 1.0
-    for n in range(1, _TERMS):
+    for n in range(1, _FLOW_TERMS):
         before, c = c, -a * c - b * before
         velocity = velocity + c / (factorial * n)
         factorial *= n
         impulse = impulse + c / (factorial * (n + 1))
         step = step + c / (factorial * (n + 1) * (n + 2))
-    p = b * step
-    return 1.0 - p, p, time * impulse, velocity
+    # The first terms come last: what is added to them is small, and so is its rounding.
+    p = b * (0.5 + step)
+    return 1.0 - p, p, time * (1.0 + impulse), 1.0 + velocity
 
 
 def short_moments(time: Any, trace: Any, determinant: Any, flow: Flow) -> Moments:
@@ -149,14 +153,14 @@ def short_moments(time: Any, trace: Any, determinant: Any, flow: Flow) -> Moment
     """
     a, b = trace * time, determinant * time * time
     c3, c2, c1 = 0.0 * a, 0.0 * a, 2.0 + 0.0 * a
-    total = c1 / 6.0
+    total = c3
     factorial = 6.0
-    for n in range(1, _TERMS):
+    for n in range(1, _MOMENT_TERMS):
         c3, c2, c1 = c2, c1, -3.0 * a * c1 - (2.0 * a * a + 4.0 * b) * c2 - 4.0 * a * b * c3
         factorial *= n + 3
         total = total + c1 / factorial
     _, _, s, w = flow
-    position = time * time * time * total
+    position = time * time * time * (1.0 / 3.0 + total)
     velocity = s * w + 0.5 * trace * s * s + determinant * position
     return position, 0.5 * s * s, velocity
 

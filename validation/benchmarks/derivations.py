@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import sgdtheory as sgd
 from sgdtheory.sampling import SAMPLINGS
+from validation.benchmarks.timing import timed
 
 __all__ = ["RULES", "everything"]
 
@@ -72,12 +72,8 @@ def _moments(name: str, process: Any, clock: Any) -> dict[str, Any]:
 
 
 def _timed(name: str) -> tuple[float, float]:
-    seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        everything(RULES[name]())
-        seconds.append(time.perf_counter() - start)
-    return seconds[0], seconds[1]
+    first, again = (timed(lambda: everything(RULES[name]()))[0] for _ in range(2))
+    return first, again
 
 
 def _table() -> None:

@@ -3,16 +3,14 @@
     python -m validation.benchmarks.landscape [dimension]
 
 Every row of the comparison is one run of both on the same system, in turns; each time is the
-fastest of three, with everything derived and lowered before. The times in a large dimension are
-those of one call after the eigenbasis is known, which is timed by itself.
+median of three on one thread, with everything derived and lowered before. The times in a large
+dimension are those of one call after the eigenbasis is known, which is timed by itself.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from time import perf_counter
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +19,14 @@ from scipy.linalg import solve_continuous_lyapunov, solve_discrete_lyapunov
 import sgdtheory as sgd
 from sgdtheory.dense_predictor import DensePredictor
 from sgdtheory.landscape import Landscape
+from validation.benchmarks.timing import Contender, Spread, Timing, race, timed
 
 __all__ = ["compare", "report"]
 
 Array: TypeAlias = NDArray[np.float64]
-T = TypeVar("T")
 
 ETA, BETA, BATCH, UPDATES = 0.1, 0.9, 64, 1000
 THEORIES = ("discrete", "continuous")
-
-
-def _timed(task: Callable[[], T]) -> tuple[float, T]:
-    start = perf_counter()
-    result = task()
-    return perf_counter() - start, result
 
 
 def _landscape(dimension: int) -> Landscape:
@@ -61,8 +53,8 @@ def _scipy(landscape: Landscape, theory: str) -> Array:
     return np.asarray(solve_continuous_lyapunov(A, noise))
 
 
-def compare(dimension: int, theory: str) -> tuple[float, float, float]:
-    """Seconds of this package and of SciPy, and their largest difference over the largest entry.
+def compare(dimension: int, theory: str) -> tuple[Timing, Timing, float]:
+    """Times of this package and of SciPy, and their largest difference over the largest entry.
 
     Args:
         dimension: d.
@@ -79,9 +71,10 @@ def compare(dimension: int, theory: str) -> tuple[float, float, float]:
         return _scipy(landscape, theory)
 
     value, reference = ours(), theirs()
-    turns = [(_timed(ours)[0], _timed(theirs)[0]) for _ in range(3)]
-    here, there = (min(seconds) for seconds in zip(*turns, strict=True))
-    return here, there, float(np.abs(value - reference).max() / np.abs(reference).max())
+    pair = (("here", ours), ("SciPy", theirs))
+    timings = race([Contender(name, 1, work) for name, work in pair], None, 3)
+    difference = float(np.abs(value - reference).max() / np.abs(reference).max())
+    return timings["here"], timings["SciPy"], difference
 
 
 def report(dimension: int) -> None:
@@ -91,12 +84,14 @@ def report(dimension: int) -> None:
     for theory in THEORIES:
         for small in (50, 100, 200, 400):
             here, there, difference = compare(small, theory)
-            times = f"{here:10.4f} s{there:10.4f} s{there / here:8.1f}{difference:13.1e}"
+            medians = (Spread.of(timing.seconds).median for timing in (here, there))
+            times = "".join(f"{seconds:10.4f} s" for seconds in medians)
+            times += f"{there.over(here).median:8.1f}{difference:13.1e}"
             print(f"{theory:12}{small:6}{times}")
     print(f"\nd = {dimension}")
     matrices = _landscape(dimension)
     landscape = Landscape(matrices.hessian, matrices.noise_covariance)
-    seconds, _ = _timed(lambda: landscape.spectrum)
+    seconds, _ = timed(lambda: landscape.spectrum)
     print(f"{'eigenbasis':40}{seconds:8.2f} s")
     for theory in THEORIES:
         model = _predictor(landscape, theory)
@@ -105,7 +100,7 @@ def report(dimension: int) -> None:
             (f"covariance({UPDATES})", lambda model=model: model.covariance(UPDATES)),
             (f"autocovariance({UPDATES})", lambda model=model: model.autocovariance(UPDATES)),
         ):
-            seconds, _ = _timed(task)
+            seconds, _ = timed(task)
             print(f"{f'{theory}: {name}':40}{seconds:8.2f} s")
 
 
