@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
+from itertools import product
 
 import mpmath as mp
 import numpy as np
 import oracles
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sympy import Matrix, N, Rational, sympify
@@ -75,17 +76,34 @@ def stationary_by_hand(sampling, law, lags, dataset):
 # -- exact rationals ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 11])
-def test_covariance_from_a_fixed_start(process, sampling, law, here, dataset, steps):
-    expected = matrix(covariance_by_hand(sampling, law, steps, dataset))
-    assert process.covariance(steps).xreplace(here) == expected
+# No update, one, an epoch, and some epochs with a rest; then counts and phases as they come.
+BEGINNINGS = ((0, 0), (1, 0), (LENGTH, 0), (2 * LENGTH + 3, 0))
 
 
-@pytest.mark.parametrize("phase", [1, 3])
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 9])
-def test_a_start_inside_an_epoch(process, sampling, law, here, dataset, steps, phase):
-    expected = matrix(covariance_by_hand(sampling, law, steps, dataset, phase))
-    assert process.covariance(steps, phase).xreplace(here) == expected
+def drawn(name, sampling, dataset):
+    """Two further (steps, phase) of each case; the same in every run."""
+    rng = np.random.default_rng([*name.encode(), *sampling.encode(), dataset])
+    return [(int(rng.integers(1, 3 * LENGTH)), int(rng.integers(1, LENGTH))) for _ in range(2)]
+
+
+def test_covariance_from_a_fixed_start(name, process, sampling, law, here, dataset):
+    for steps, phase in (*BEGINNINGS, *drawn(name, sampling, dataset)):
+        expected = matrix(covariance_by_hand(sampling, law, steps, dataset, phase))
+        assert process.covariance(steps, phase).xreplace(here) == expected, (steps, phase)
+
+
+@pytest.mark.parametrize("phase", range(1, LENGTH))
+@pytest.mark.parametrize("steps", [1, LENGTH - 2, LENGTH, 2 * LENGTH + 1])
+def test_a_start_inside_an_epoch(steps, phase):
+    """Of one rule, all phases: an epoch not over, just over, and some more."""
+    law = oracles.linear_law(
+        oracles.heavy_ball, Rational(5, 4), eta=Rational(1, 10), beta=Rational(1, 2)
+    )
+    here = {s.S: BATCH, s.N: 14, s.M: LENGTH, s.Sigma: 1, s.h: Rational(5, 4)}
+    here |= {s.eta: Rational(1, 10), s.beta: Rational(1, 2)}
+    found = process_of("heavy_ball", "epochs").covariance(steps, phase)
+    expected = matrix(covariance_by_hand("epochs", law, steps, 14, phase))
+    assert found.xreplace({symbol: sympify(value) for symbol, value in here.items()}) == expected
 
 
 def test_stationary_moments(process, sampling, law, here, dataset):
@@ -122,6 +140,7 @@ def test_one_batch_an_epoch_has_no_noise(sampling):
 small = st.fractions(min_value=Rational(-3, 2), max_value=Rational(3, 2), max_denominator=8)
 
 
+@settings(max_examples=12)
 @given(a=small, b=small, c=small, d=small, sampling=st.sampled_from(SAMPLINGS))
 def test_rules_that_nobody_named(a, b, c, d, sampling):
     """θ' = θ + a v + b g, v' = c v + d g, with whatever coefficients are stable."""
@@ -150,15 +169,22 @@ STEPS = (1, 3, 50, 99, 100, 101, 12345, 10**7)
 UPDATES = 100
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.9, 0.99999])
-@pytest.mark.parametrize("product", [1e-14, 1e-8, 1e-3, 0.5, "critical", 0.95])
+@pytest.mark.parametrize(
+    ("rate", "beta"),
+    [
+        *product((1e-14, 0.95), (0.0, 0.99999)),
+        ("critical", 0.0),
+        (1e-8, 0.9),
+        (1e-3, 0.9),
+        ("critical", 0.9),
+        (0.5, 0.99999),
+    ],
+)
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_floating_point_keeps_its_digits(sampling, beta, product):
+def test_floating_point_keeps_its_digits(sampling, beta, rate):
     """Against 80 digits; a momentum is known to one rounding, so 1 − β to ε/(1 − β)."""
     eta, batch = 0.125, 10
-    y = {"critical": (1 - beta**0.5) ** 2 if beta else 1.0, 0.95: 1.9 * (1 + beta)}.get(
-        product, product
-    )
+    y = {"critical": (1 - beta**0.5) ** 2 if beta else 1.0, 0.95: 1.9 * (1 + beta)}.get(rate, rate)
     h, size = y / eta, batch * UPDATES
     model = sgd.Predictor(
         sgd.Hyperparameters(eta, beta, batch, dataset_size=size),

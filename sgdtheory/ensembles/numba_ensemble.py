@@ -67,20 +67,6 @@ def _pulled(gradient: Any, residuals: Any, batch: Any, rows: Any) -> None:
             gradient[j] += r0 * x0[j]
 
 
-@jit
-def _gradient(
-    gradient: Any, residuals: Any, at: Any, batch: Any, errors: Any, examples: Any
-) -> None:
-    """Of a batch's loss, weight decay included."""
-    for j in range(len(at)):
-        gradient[j] = examples.curvature[j] * at[j]
-    for i in range(len(batch)):
-        residuals[i] = -examples.targets[batch[i]] - errors[i]
-    if examples.senses:
-        _residuals(residuals, at, batch, examples.rows)
-    _pulled(gradient, residuals, batch, examples.rows)
-
-
 @jit(fastmath=_REORDERED)
 def _moved(position: Any, velocity: Any, gradient: Any, step: Any) -> None:
     for j in range(len(position)):
@@ -121,7 +107,12 @@ def _follow_one(plan: Plan, replica: int, x: Any, v: Any, states: Any, displacem
                 label_errors(errors, done, replica, draws, examples.label_noise)
             for j in range(len(x)):
                 at[j] = x[j] + plan.step.e * v[j]
-            _gradient(gradient, residuals, at, batch, errors, examples)
+                gradient[j] = examples.curvature[j] * at[j]
+            for i in range(size):
+                residuals[i] = -examples.targets[batch[i]] - errors[i]
+            if examples.senses:
+                _residuals(residuals, at, batch, examples.rows)
+            _pulled(gradient, residuals, batch, examples.rows)
             _moved(x, v, gradient, plan.step)
             done += 1
         _kept(states[record, :, 0], x, plan.directions)

@@ -27,15 +27,15 @@ def _largest(values: Any) -> float:
 
 
 def _after_one_unit(row: Any, discrete: bool, library: Any) -> Mode:
-    a, b, c, d, mirrored = row
+    a, b, c, d, *mirrored = row
     if discrete:
         return after_one_update(a, b, c, d, mirrored, library.where)
     fastest = max(_largest(a), math.sqrt(_largest(b)))
     halvings = max(0, math.ceil(math.log2(max(fastest, LARGEST_SHORT_TIME) / LARGEST_SHORT_TIME)))
-    p, r, stiffness, *coefficients = after_short_time(2.0**-halvings, a, b, c, d)
+    u, r, stiffness, *coefficients = after_short_time(2.0**-halvings, a, b, c, d)
     for _ in range(halvings):
-        p, r = square_response((p, r), stiffness)
-    return (p, r, stiffness, *coefficients)
+        u, r = square_response((u, r), stiffness)
+    return (u, r, stiffness, *coefficients)
 
 
 def totals(chain: AdditionChain, row: Any, discrete: bool, library: Any) -> Any:
@@ -43,21 +43,23 @@ def totals(chain: AdditionChain, row: Any, discrete: bool, library: Any) -> Any:
 
     Args:
         chain: the plan.
-        row: trace, determinant, the coefficients c of p and d of s, and 2c − d; (settings, modes).
+        row: what `LoweredTotal.coefficients` holds, each (settings, modes).
         discrete: whether the clock counts updates.
         library: numpy or torch.
     """
-    p, r, stiffness, c, d, sign = _after_one_unit(row, discrete, library)
-    table = [(p, r)]
+    u, r, stiffness, c, d, sign, constant = _after_one_unit(row, discrete, library)
+    table = [(u, r)]
     for left, right in chain.products:
         table.append(compose_responses(table[left], table[right], stiffness))
     sums: dict[int, Any] = {}
     for run in chain.runs:
         factors = [table[entry] for entry in run.factors]
-        p, r = reduce(lambda product, entry: compose_responses(product, entry, stiffness), factors)
-        sums[run.places[0]] = (counted(p, r, c, d, sign) if run.odd else c * p + d * r).sum(-1)
+        u, r = reduce(lambda product, entry: compose_responses(product, entry, stiffness), factors)
+        even = c * u + d * r
+        value = counted(u, r, c, d, sign, constant) if run.odd else even
+        sums[run.places[0]] = value.sum(-1)
         for place in run.places[1:]:
-            p, r = square_response((p, r), stiffness)
+            u, r = square_response((u, r), stiffness)
             if place >= 0:
-                sums[place] = (c * p + d * r).sum(-1)
+                sums[place] = (c * u + d * r).sum(-1)
     return library.stack([sums[place] for place in range(len(chain.exponents))], -1)

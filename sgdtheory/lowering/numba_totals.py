@@ -56,27 +56,27 @@ _after_short_time = _inlined(
 
 
 @_reordered
-def _weigh(p: Array, r: Array, on_step: Array, on_impulse: Array) -> float:
+def _weigh(u: Array, r: Array, on_step: Array, on_impulse: Array) -> float:
     total = 0.0
-    for i in range(len(p)):
-        total += on_step[i] * p[i] + on_impulse[i] * r[i]
+    for i in range(len(u)):
+        total += on_step[i] * u[i] + on_impulse[i] * r[i]
     return total
 
 
 @_as_written
 def _multiply(out: Any, left: Any, right: Any, stiffness: Array) -> None:
-    (p, r), (p1, r1), (p2, r2) = out, left, right
+    (u, r), (u1, r1), (u2, r2) = out, left, right
     for i in range(len(stiffness)):
-        p[i], r[i] = _compose((p1[i], r1[i]), (p2[i], r2[i]), stiffness[i])
+        u[i], r[i] = _compose((u1[i], r1[i]), (u2[i], r2[i]), stiffness[i])
 
 
 @_as_written
 def _multiply_again(work: Any, left: Any, right: Any, stiffness: Array) -> None:
     """Two more factors in one pass over memory."""
-    (p, r), (p1, r1), (p2, r2) = work, left, right
+    (u, r), (u1, r1), (u2, r2) = work, left, right
     for i in range(len(stiffness)):
-        once = _compose((p[i], r[i]), (p1[i], r1[i]), stiffness[i])
-        p[i], r[i] = _compose(once, (p2[i], r2[i]), stiffness[i])
+        once = _compose((u[i], r[i]), (u1[i], r1[i]), stiffness[i])
+        u[i], r[i] = _compose(once, (u2[i], r2[i]), stiffness[i])
 
 
 @_as_written
@@ -97,47 +97,47 @@ def _begin(work: Any, table: Any, factors: Array, stiffness: Array) -> None:
 
 
 @_reordered
-def _square_once(p: Array, r: Array, stiffness: Array, on_step: Array, on_impulse: Array) -> float:
+def _square_once(u: Array, r: Array, stiffness: Array, on_step: Array, on_impulse: Array) -> float:
     total = 0.0
-    for i in range(len(p)):
-        p0, r0 = _square((p[i], r[i]), stiffness[i])
-        total += on_step[i] * p0 + on_impulse[i] * r0
-        p[i], r[i] = p0, r0
+    for i in range(len(u)):
+        u0, r0 = _square((u[i], r[i]), stiffness[i])
+        total += on_step[i] * u0 + on_impulse[i] * r0
+        u[i], r[i] = u0, r0
     return total
 
 
 @_reordered
 def _square_four_times(
-    p: Array, r: Array, stiffness: Array, on_step: Array, on_impulse: Array
+    u: Array, r: Array, stiffness: Array, on_step: Array, on_impulse: Array
 ) -> Any:
     """One load and one store for four squares: memory would be the bottleneck."""
     total1 = total2 = total3 = total4 = 0.0
-    for i in range(len(p)):
+    for i in range(len(u)):
         b, c, d = stiffness[i], on_step[i], on_impulse[i]
-        p1, r1 = _square((p[i], r[i]), b)
-        p2, r2 = _square((p1, r1), b)
-        p3, r3 = _square((p2, r2), b)
-        p4, r4 = _square((p3, r3), b)
-        total1 += c * p1 + d * r1
-        total2 += c * p2 + d * r2
-        total3 += c * p3 + d * r3
-        total4 += c * p4 + d * r4
-        p[i], r[i] = p4, r4
+        u1, r1 = _square((u[i], r[i]), b)
+        u2, r2 = _square((u1, r1), b)
+        u3, r3 = _square((u2, r2), b)
+        u4, r4 = _square((u3, r3), b)
+        total1 += c * u1 + d * r1
+        total2 += c * u2 + d * r2
+        total3 += c * u3 + d * r3
+        total4 += c * u4 + d * r4
+        u[i], r[i] = u4, r4
     return total1, total2, total3, total4
 
 
 @_as_written
-def _follow(p: Array, r: Array, modes: Any, places: Array, out: Array) -> None:
+def _follow(u: Array, r: Array, modes: Any, places: Array, out: Array) -> None:
     """The squares after a run's first power; `out` has one place more, for those not asked for."""
     stiffness, on_step, on_impulse = modes
     j = 0
     while len(places) - j >= 4:
-        sums = _square_four_times(p, r, stiffness, on_step, on_impulse)
+        sums = _square_four_times(u, r, stiffness, on_step, on_impulse)
         out[places[j]], out[places[j + 1]] = sums[0], sums[1]
         out[places[j + 2]], out[places[j + 3]] = sums[2], sums[3]
         j += 4
     while j < len(places):
-        out[places[j]] = _square_once(p, r, stiffness, on_step, on_impulse)
+        out[places[j]] = _square_once(u, r, stiffness, on_step, on_impulse)
         j += 1
 
 
@@ -150,36 +150,40 @@ def _halvings(trace: Array, determinant: Array) -> int:
 
 
 @_as_written
-def _after_one_unit(row: Any, weights: Array, discrete: bool, out: Array) -> None:
+def _after_one_unit(row: Array, weights: Array, discrete: bool, out: Array) -> None:
     """The entries of a mode, each a row of `out`; a few at a time, so that loops vectorise."""
-    a, b, c, d, e = row
-    p, r, stiffness, on_step, on_impulse, sign = out[0], out[1], out[2], out[3], out[4], out[5]
-    for i in range(len(a)):
-        on_step[i] = weights[i] * c[i]
+    a, b, c, d = row[0], row[1], row[2], row[3]
+    u, r, stiffness, on_step = out[0], out[1], out[2], out[3]
+    on_impulse, sign, constant = out[4], out[5], out[6]
     if discrete:
+        e, f, g = row[4], row[5], row[6]
         for i in range(len(a)):
-            mode = _after_one_update(a[i], b[i], c[i], d[i], e[i], _choose)
-            p[i], r[i], stiffness[i] = mode[0], mode[1], mode[2]
+            mode = _after_one_update(a[i], b[i], c[i], d[i], (e[i], f[i], g[i]), _choose)
+            u[i], r[i], stiffness[i], sign[i] = mode[0], mode[1], mode[2], mode[5]
         for i in range(len(a)):
-            mode = _after_one_update(a[i], b[i], c[i], d[i], e[i], _choose)
-            on_impulse[i], sign[i] = weights[i] * mode[4], mode[5]
+            mode = _after_one_update(a[i], b[i], c[i], d[i], (e[i], f[i], g[i]), _choose)
+            on_step[i], on_impulse[i] = weights[i] * mode[3], weights[i] * mode[4]
+            constant[i] = weights[i] * mode[6]
         return
     halvings = _halvings(a, b)
     time = 2.0**-halvings
     for i in range(len(a)):
-        mode = _after_short_time(time, a[i], b[i], on_step[i], weights[i] * d[i])
-        p[i], r[i], stiffness[i] = mode[0], mode[1], mode[2]
+        mode = _after_short_time(time, a[i], b[i], c[i], d[i])
+        u[i], r[i], stiffness[i] = mode[0], mode[1], mode[2]
     for i in range(len(a)):
-        on_impulse[i], sign[i] = weights[i] * d[i] / (0.5 * a[i]), 1.0
+        half = 0.5 * a[i]
+        on_step[i], on_impulse[i] = weights[i] * c[i] / (half * half), weights[i] * d[i] / half
+        sign[i], constant[i] = 1.0, 0.0
     for _ in range(halvings):
-        _square_once(p, r, stiffness, on_step, on_impulse)
+        _square_once(u, r, stiffness, on_step, on_impulse)
 
 
 @_reordered
-def _weigh_odd(p: Array, r: Array, on_step: Array, on_impulse: Array, sign: Array) -> float:
+def _weigh_odd(u: Array, r: Array, modes: Array) -> float:
+    on_step, on_impulse, sign, constant = modes[3], modes[4], modes[5], modes[6]
     total = 0.0
-    for i in range(len(p)):
-        total += _count(p[i], r[i], on_step[i], on_impulse[i], sign[i])
+    for i in range(len(u)):
+        total += _count(u[i], r[i], on_step[i], on_impulse[i], sign[i], constant[i])
     return total
 
 
@@ -192,33 +196,32 @@ def _block(modes: Array, products: Array, runs: Any, table: Any, out: Array) -> 
         left, right = _entry(table, products[entry, 0]), _entry(table, products[entry, 1])
         _multiply(_entry(table, entry + 1), left, right, stiffness)
     factors, factor_ends, places, place_ends, odd = runs
-    work = p, r = np.empty(len(stiffness)), np.empty(len(stiffness))
+    work = u, r = np.empty(len(stiffness)), np.empty(len(stiffness))
     factor, place = 0, 0
     for run in range(len(odd)):
         _begin(work, table, factors[factor : factor_ends[run]], stiffness)
         if odd[run]:
-            out[places[place]] = _weigh_odd(p, r, on_step, on_impulse, modes[5])
+            out[places[place]] = _weigh_odd(u, r, modes)
         else:
-            out[places[place]] = _weigh(p, r, on_step, on_impulse)
+            out[places[place]] = _weigh(u, r, on_step, on_impulse)
         following = places[place + 1 : place_ends[run]]
-        _follow(p, r, (stiffness, on_step, on_impulse), following, out)
+        _follow(u, r, (stiffness, on_step, on_impulse), following, out)
         factor, place = factor_ends[run], place_ends[run]
 
 
 @_outside_the_lock
 def _blocks(
-    row: Any, weights: Array, discrete: bool, products: Array, runs: Any, jobs: Any, out: Array
+    row: Array, weights: Array, discrete: bool, products: Array, runs: Any, jobs: Any, out: Array
 ) -> None:
     """The blocks from the one to the other, counted through all settings."""
-    a, b, c, d, e = row
-    size, count = a.shape[1], out.shape[1]
+    modes_count, count = row.shape[1], out.shape[1]
     for job in range(jobs[0], jobs[1]):
         setting, column = job // count, job % count
-        i, j = column * BLOCK, min(size, (column + 1) * BLOCK)
-        modes = np.empty((6, j - i))
-        rows = a[setting, i:j], b[setting, i:j], c[setting, i:j], d[setting, i:j]
-        here = (*rows, e[setting, i:j])
-        _after_one_unit(here, weights[setting, i:j], discrete, modes)
+        i, j = column * BLOCK, min(modes_count, (column + 1) * BLOCK)
+        # In rows of their own, so that loops vectorise.
+        own, own_weights = row[setting, i:j].T.copy(), weights[setting, i:j].copy()
+        modes = np.empty((7, j - i))
+        _after_one_unit(own, own_weights, discrete, modes)
         table = np.empty((len(products) + 1, j - i)), np.empty((len(products) + 1, j - i))
         _block(modes, products, runs, table, out[setting, column])
 
@@ -237,19 +240,18 @@ def _arrays(chain: AdditionChain) -> tuple[Any, Any]:
     return products, tuple(np.asarray(part, dtype=np.int64) for part in integers)
 
 
-def totals(chain: AdditionChain, row: Any, weights: Array, discrete: bool) -> Array:
+def totals(chain: AdditionChain, row: Array, weights: Array, discrete: bool) -> Array:
     """Sums over the modes, (settings, exponents).
 
     Args:
         chain: the plan.
-        row: trace, determinant, the coefficients c of p and d of s, and 2c − d; (settings, modes).
+        row: what `LoweredTotal.coefficients` holds, (settings, modes, 7 or 4).
         weights: of the modes, broadcasting to them.
         discrete: whether the clock counts updates.
     """
     products, runs = _arrays(chain)
-    row = tuple(np.asarray(part) for part in row)
-    weights = np.broadcast_to(weights, row[0].shape)
-    settings, modes = row[0].shape
+    settings, modes = row.shape[:2]
+    weights = np.broadcast_to(weights, (settings, modes))
     blocks = -(-modes // BLOCK)
     out = np.zeros((settings, blocks, len(chain.exponents) + 1))
     jobs, workers = settings * blocks, thread_count()

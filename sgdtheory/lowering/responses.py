@@ -1,8 +1,9 @@
 """Step and impulse responses of modes, in units in which one product of two is cheapest.
 
-A mode is held as its step response p and scaled impulse response r = a s/2. In these units the
-trace is 2, and the stiffness 4b/a² is all that is left of a mode. They hold all of a flow but the
-last digits of what has almost decayed, which is enough for what the mode has moved.
+A mode with trace a and determinant b is held as the step response u = p/κ and the impulse
+response r = a s/2, with the stiffness κ = 4b/a². In these units the trace is 2 and κ is all that is
+left of a mode; a flat direction, κ → 0, has a u of its own while p is nothing. They hold all of a
+flow but the last digits of what has almost decayed, which is enough for what the mode has moved.
 
 Plain arithmetic, as in `propagation`: for arrays of any library and, compiled, for scalars.
 """
@@ -23,8 +24,8 @@ __all__ = [
 ]
 
 Response = tuple[Any, Any]
-# p, r, stiffness, the coefficients c and d of p and r, and the sign of an odd number of units.
-Mode = tuple[Any, Any, Any, Any, Any, Any]
+# u, r, κ, the coefficients of u and r, and for an odd number of units a sign and a constant.
+Mode = tuple[Any, Any, Any, Any, Any, Any, Any]
 
 
 def compose_responses(first: Response, then: Response, stiffness: Any) -> Response:
@@ -33,23 +34,24 @@ def compose_responses(first: Response, then: Response, stiffness: Any) -> Respon
     Args:
         first: the one.
         then: the other.
-        stiffness: 4b/a².
+        stiffness: κ.
     """
-    p1, r1 = first
-    p2, r2 = then
-    step = p1 + p2 - p1 * p2 + stiffness * (r1 * r2)
-    return step, r1 * (1.0 - p2 - r2) + r2 * (1.0 - p1 - r1)
+    u1, r1 = first
+    u2, r2 = then
+    p1, p2 = stiffness * u1, stiffness * u2
+    return u1 + u2 - p1 * u2 + r1 * r2, r1 * (1.0 - p2 - r2) + r2 * (1.0 - p1 - r1)
 
 
 def square_response(response: Response, stiffness: Any) -> Response:
     """Responses after a stretch twice as long."""
-    p, r = response
-    return p * (2.0 - p) + stiffness * (r * r), (r + r) * (1.0 - p - r)
+    u, r = response
+    p = stiffness * u
+    return u * (2.0 - p) + r * r, (r + r) * (1.0 - p - r)
 
 
-def counted(p: Any, r: Any, on_step: Any, on_impulse: Any, sign: Any) -> Any:
+def counted(u: Any, r: Any, on_step: Any, on_impulse: Any, sign: Any, constant: Any) -> Any:
     """What a mode counts for after an odd number of units; after an even one the sign is 1."""
-    return sign * (on_step * p + on_impulse * r) + (1.0 - sign) * on_step
+    return sign * (on_step * u + on_impulse * r) + constant
 
 
 def after_one_update(
@@ -57,7 +59,7 @@ def after_one_update(
     determinant: Any,
     on_step: Any,
     on_impulse: Any,
-    on_mirrored: Any,
+    mirrored: Any,
     choose: Callable[..., Any],
 ) -> Mode:
     """A mode after one update of a recursion.
@@ -66,20 +68,21 @@ def after_one_update(
     number of updates and 2 − p' − 2s' after an odd one, its s is −s' and s'.
 
     Args:
-        trace: of the generator.
-        determinant: of the generator.
-        on_step: coefficient of p.
-        on_impulse: coefficient of s.
-        on_mirrored: 2 on_step − on_impulse, to all its digits.
+        trace: a of the generator.
+        determinant: b of the generator.
+        on_step: c b, with c the coefficient of p.
+        on_impulse: d, the coefficient of s.
+        mirrored: c b', 2c − d, and c, to all their digits: what the mirror image counts with.
         choose: ``where`` of the array library.
     """
     alternating = trace > 2
     own_trace, own_determinant = mirror(trace, determinant)
     half = 0.5 * choose(alternating, own_trace, trace)
-    b = choose(alternating, own_determinant, determinant)
-    d = choose(alternating, on_mirrored, on_impulse) / half
+    stiffness = choose(alternating, own_determinant, determinant) / (half * half)
+    on_u = choose(alternating, mirrored[0], on_step) / (half * half)
+    on_r = choose(alternating, mirrored[1], on_impulse) / half
     sign = choose(alternating, -1.0, 1.0)
-    return 0.0 * half, half, b / (half * half), on_step, d, sign
+    return 0.0 * half, half, stiffness, on_u, on_r, sign, (1.0 - sign) * mirrored[2]
 
 
 def after_short_time(
@@ -89,11 +92,13 @@ def after_short_time(
 
     Args:
         time: short enough for the series, in units.
-        trace: of the generator.
-        determinant: of the generator.
-        on_step: coefficient of p.
-        on_impulse: coefficient of s.
+        trace: a.
+        determinant: b > 0.
+        on_step: c b.
+        on_impulse: d.
     """
     half = 0.5 * trace
     _, p, s, _ = short_flow(time, trace, determinant)
-    return p, half * s, determinant / (half * half), on_step, on_impulse / half, 1.0
+    squared = half * half
+    u, stiffness = p * squared / determinant, determinant / squared
+    return u, half * s, stiffness, on_step / squared, on_impulse / half, 1.0, 0.0

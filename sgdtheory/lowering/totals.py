@@ -40,7 +40,8 @@ class LoweredTotal:
     """Sums over modes at many counts k; the last axis of the arrays is that of the modes.
 
     Args:
-        coefficients: the row (a τ, b τ², c, d τ, 2c − d τ) as a function of the arguments.
+        coefficients: a τ, b τ², c b τ² and d τ, a row of functions of the arguments; for a recursion
+            also c b', 2c − d and c, with b' the mirror image's determinant.
         discrete: whether counts are updates; else they are multiples of a time τ.
         backend: "numpy", "numba" or "torch".
     """
@@ -79,11 +80,11 @@ class LoweredTotal:
     def _sums(self, chain: AdditionChain, inputs: Sequence[Any], library: Any) -> Any:
         *arguments, weights = inputs
         row = self.coefficients(*arguments)[..., 0, :]
-        columns = tuple(row[..., i] for i in range(5))
         if self.backend == "numba":
             kernel = import_module("sgdtheory.lowering.numba_totals")
-            return kernel.totals(chain, columns, weights, self.discrete)
-        weighted = (*columns[:2], *(weights * column for column in columns[2:]))
+            return kernel.totals(chain, row, weights, self.discrete)
+        a, b, *products = (row[..., i] for i in range(row.shape[-1]))
+        weighted = (a, b, *(weights * product for product in products))
         return totals(chain, weighted, self.discrete, library)
 
 
@@ -165,12 +166,16 @@ def lower_total(
     slopes = {function.kind: linear.diff(name) for function, name in names.items()}
     rest = linear.subs(dict.fromkeys(names.values(), 0))
     c, d = slopes.get("step_response", Integer(0)), slopes.get("impulse_response", 0) * unit
-    # An alternating mode needs 2c − d, which is small where it hardly decays: cancelled here, once.
-    coefficients = ImmutableMatrix([[a * unit, b * unit**2, c, d, factor(2 * c - d)]])
+    discrete = isinstance(functions[0], DISCRETE.classes)
+    # What goes to 0 with b, or with b' beside the limit of stability, cancels here: once, exactly.
+    products = [factor(c * b) * unit**2, d]
+    if discrete:
+        products += [factor(c * (4 - 2 * a + b)), factor(2 * c - d), c]
+    coefficients = ImmutableMatrix([[a * unit, b * unit**2, *products]])
     if rest != 0 or coefficients.has(time, *names.values()):
         raise ValueError(
             f"expression = {expression}: it must be a step response and an impulse response, each "
             f"times a coefficient without {time}, at a multiple of {time}."
         )
     lowered = lower(coefficients, tuple(arguments), backend)
-    return LoweredTotal(lowered, isinstance(functions[0], DISCRETE.classes), backend)
+    return LoweredTotal(lowered, discrete, backend)

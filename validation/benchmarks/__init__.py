@@ -1,1 +1,1 @@
-"""Side-by-side speed, runnable by anyone from a checkout: python -m validation.benchmarks.NAME."""
+"""Side-by-side speed, runnable by anyone from a checkout: python -m validation.benchmarks."""

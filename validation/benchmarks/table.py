@@ -61,9 +61,9 @@ class Row:
 
     @classmethod
     def of(cls, part: str, timing: Timing, unit: str, target: Target | None = None) -> Row:
-        """A contender's time per unit."""
-        figure = Spread.of(timing.seconds).median
-        return cls(part, timing.name, figure, unit, timing.ratio, target)
+        """A contender's time per unit, with a goal for its ratio, which falls with that."""
+        figure, ratio = Spread.of(timing.seconds).median, timing.ratio
+        return cls(part, timing.name, figure, unit, ratio, None if ratio is None else target)
 
     @property
     def result(self) -> str:
