@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
@@ -104,7 +104,11 @@ def sweeps(draw, own):
 def test_every_element_is_what_its_own_predictor_says(kind, data):
     settings, shape = data.draw(sweeps(own=kind[3] is not None))
     verb = data.draw(st.sampled_from([verb for verb in VERBS if asked(kind, verb)]))
-    whole = np.asarray(VERBS[verb](predict(kind, settings)))
+    try:
+        whole = np.asarray(VERBS[verb](predict(kind, settings)))
+    except ValueError:
+        # On the limit of stability, or after whole epochs of one order: no number to compare.
+        reject()
     assert whole.shape[: len(shape)] == shape
     for index in np.ndindex(shape):
         one = {name: np.broadcast_to(v, shape)[index].item() for name, v in settings.items()}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sgdtheory.lowering import propagation, responses, scalar_modes
 from sgdtheory.lowering.addition_chains import AdditionChain
 from sgdtheory.lowering.numba_backend import thread_count
+from sgdtheory.lowering.numba_disk_cache import kept_on_disk
 
 __all__ = ["totals"]
 
@@ -26,11 +27,9 @@ Array = NDArray[np.float64]
 
 # Only sums may be reordered, so that their loops run on whole vectors; the arithmetic of a mode is
 # compiled as it is written. Where it is inlined, it is compiled as its caller is.
-_as_written: Any = numba.njit(fastmath={"contract"}, error_model="numpy", cache=True)
-_reordered: Any = numba.njit(
-    fastmath={"contract", "reassoc", "nsz"}, error_model="numpy", cache=True
-)
-_outside_the_lock: Any = numba.njit(error_model="numpy", cache=True, nogil=True)
+_as_written: Any = numba.njit(fastmath={"contract"}, error_model="numpy")
+_reordered: Any = numba.njit(fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+_outside_the_lock: Any = numba.njit(error_model="numpy", nogil=True)
 BLOCK = 256
 # Below so many blocks threads take longer to start than they save; above, each takes its share in
 # parts, so that none waits long for another.
@@ -209,6 +208,7 @@ def _block(modes: Array, products: Array, runs: Any, table: Any, out: Array) -> 
         factor, place = factor_ends[run], place_ends[run]
 
 
+@kept_on_disk(propagation, scalar_modes, responses)
 @_outside_the_lock
 def _blocks(
     row: Array, weights: Array, discrete: bool, products: Array, runs: Any, jobs: Any, out: Array

@@ -40,8 +40,8 @@ class LoweredTotal:
     """Sums over modes at many counts k; the last axis of the arrays is that of the modes.
 
     Args:
-        coefficients: a τ, b τ², c b τ² and d τ, a row of functions of the arguments; for a recursion
-            also c b', 2c − d and c, with b' the mirror image's determinant.
+        coefficients: the row a τ, b τ², c b τ², d τ as a function of the arguments; for a recursion
+            also c b', 2c − d, c, with b' the determinant of a mode's mirror image.
         discrete: whether counts are updates; else they are multiples of a time τ.
         backend: "numpy", "numba" or "torch".
     """
@@ -59,22 +59,16 @@ class LoweredTotal:
             weights: of the modes, broadcasting likewise.
         """
         distinct, back = np.unique(np.asarray(counts, dtype=np.int64), return_inverse=True)
-        positive = tuple(int(k) for k in distinct if k > 0)
         inputs, library = _inputs((*arrays, weights), self.backend)
         shape = np.broadcast_shapes(*(tuple(array.shape) for array in inputs))
-        if not positive:
-            return library.zeros_like(library.broadcast_to(inputs[0], shape)[..., :1])[
-                ..., 0 * back
-            ]
-        elements = _ELEMENTS[self.backend]
-        found = library.concatenate(
-            [
-                sum(self._sums(_chain(positive), part, library) for part in parts)
-                for parts in _passes(inputs, shape, elements, library)
-            ]
-        )
-        if len(positive) < len(distinct):
-            found = library.concatenate([0.0 * found[:, :1], found], 1)
+        # Nothing has moved at first, which is no power of anything.
+        columns = [0.0 * library.broadcast_to(inputs[0], shape)[..., 0].reshape(-1, 1)]
+        chain = _chain(tuple(int(k) for k in distinct if k > 0))
+        if chain.exponents:
+            passes = _passes(inputs, shape, _ELEMENTS[self.backend], library)
+            sums = [sum(self._sums(chain, part, library) for part in parts) for parts in passes]
+            columns.append(library.concatenate(sums))
+        found = library.concatenate(columns, 1)[:, 1 - (distinct[:1] == 0).sum() :]
         return found[:, back].reshape((*shape[:-1], len(back)))
 
     def _sums(self, chain: AdditionChain, inputs: Sequence[Any], library: Any) -> Any:
@@ -121,7 +115,7 @@ def _passes(
 
 
 def fastest_backend(elements: int) -> str:
-    """ "numba" where it is installed and saves more time than it takes to start, else "numpy".
+    """Numba where it is installed and saves more time than it takes to start, else NumPy.
 
     Args:
         elements: modes times counts times settings.
@@ -149,7 +143,7 @@ def lower_total(
     >>> motion = recursion(heavy_ball(), noise=s.rho, curvature=s.rho).displacement(s.k)
     >>> total = lower_total(motion, s.k, (s.rho, s.eta, s.beta, s.S))
     >>> total([0, 1, 2], [0.5, 0.1], 0.1, 0.9, 8.0).round(6)
-    array([0.      , 0.007831, 0.029616])
+    array([0.      , 0.003993, 0.015   ])
     """
     functions = sorted(expression.atoms(ModeFunction), key=str)
     points = {function.args for function in functions}
