@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,7 @@ def points_needed(values: Array, tolerance: float) -> int | None:
     23
     """
     size = values.shape[-1]
-    angle = np.pi * (np.arange(size) + 0.5) / size
-    coefficients = values @ np.cos(np.outer(angle, np.arange(size))) * (2 / size)
+    coefficients = _cosine_transform(values, 2) / size
     sizes = np.abs(coefficients)
     # Past the last true coefficient is what rounding left in the values, all of one size.
     scale = values.max(axis=1, keepdims=True)
@@ -177,6 +176,11 @@ class ChebyshevBlocks:
 def _weights(moments: Array) -> Array:
     """Σ w ℓ_j: the interpolating polynomials ℓ_j in Chebyshev polynomials."""
     count = moments.shape[1]
-    angle = np.pi * (np.arange(count) + 0.5) / count
-    halved = np.where(np.arange(count) == 0, 0.5, 1.0) * moments
-    return np.asarray(halved @ np.cos(np.outer(np.arange(count), angle)) * (2 / count))
+    return _cosine_transform(moments, 3) / count
+
+
+def _cosine_transform(values: Array, kind: Literal[2, 3]) -> Array:
+    # Imported here: SciPy takes longer to import than this package.
+    from scipy.fft import dct
+
+    return np.asarray(dct(values, type=kind, axis=-1))

@@ -45,8 +45,8 @@ def total(theory, backend, rule="heavy_ball"):
 def test_a_chain_reaches_its_grid_with_a_product_a_digit(exponents):
     # The record refuses to be built otherwise.
     chain = addition_chain(sorted(exponents))
-    digits = sum(-(-exponent.bit_length() // 4) for exponent in exponents)
-    assert chain.cost <= digits + 15 * 14
+    digits = sum(-(-exponent.bit_length() // 5) for exponent in exponents)
+    assert chain.cost <= digits + 31 * 11
 
 
 def test_times_that_double_cost_one_product_each():

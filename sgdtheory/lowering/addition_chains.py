@@ -1,7 +1,7 @@
 """Many powers of one map by few products: a plan that depends on the exponents alone.
 
 A time that is twice another one of the grid costs a squaring. Any other is a product of at most one
-tabulated power a hexadecimal digit, M^(d·16^i), and the table is shared by all times. (An addition
+tabulated power a digit in base 32, M^(d·32^i), and the table is shared by all times. (An addition
 chain is a list of numbers in which each is the sum of two before it; Knuth, The Art of Computer
 Programming 2, §4.6.3.)
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 __all__ = ["AdditionChain", "Run", "addition_chain"]
 
-_BASE = 16
+_BASE = 32
 # Squaring through times that nobody asked for is cheaper than a product for each digit.
 _LONGEST_GAP = 4
 
@@ -118,7 +118,7 @@ def _places(head: int, grid: dict[int, int]) -> tuple[int, ...]:
 
 
 def _digits(exponent: int) -> tuple[int, ...]:
-    """Its hexadecimal digits other than 0, each with its place value; the largest first."""
+    """Its digits in base 32 other than 0, each with its place value; the largest first."""
     digits, value = [], 1
     while exponent:
         exponent, digit = divmod(exponent, _BASE)
@@ -129,7 +129,7 @@ def _digits(exponent: int) -> tuple[int, ...]:
 
 
 def _parts(entry: int) -> tuple[int, int]:
-    """The two smaller entries that an entry d·16^i > 1 is the sum of."""
+    """The two smaller entries that an entry d·32^i > 1 is the sum of."""
     value = 1
     while entry % (_BASE * value) == 0:
         value *= _BASE
