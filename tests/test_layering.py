@@ -235,6 +235,9 @@ def test_no_module_shares_its_name_with_a_public_function_or_class():
 
 def test_every_public_name_exists():
     assert all(hasattr(sgd, name) for name in sgd.__all__)
+    assert dir(sgd) == sgd.__all__ == [*sorted(sgd.__all__)]
+    with pytest.raises(AttributeError, match="no attribute 'Predictro'"):
+        sgd.Predictro  # noqa: B018
 
 
 def test_importing_the_package_loads_no_optional_library():
