@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from functools import cache
 from itertools import product
 
@@ -96,11 +95,9 @@ def test_covariance_from_a_fixed_start(name, process, sampling, law, here, datas
 @pytest.mark.parametrize("steps", [1, LENGTH - 2, LENGTH, 2 * LENGTH + 1])
 def test_a_start_inside_an_epoch(steps, phase):
     """Of one rule, all phases: an epoch not over, just over, and some more."""
-    law = oracles.linear_law(
-        oracles.heavy_ball, Rational(5, 4), eta=Rational(1, 10), beta=Rational(1, 2)
-    )
-    here = {s.S: BATCH, s.N: 14, s.M: LENGTH, s.Sigma: 1, s.h: Rational(5, 4)}
-    here |= {s.eta: Rational(1, 10), s.beta: Rational(1, 2)}
+    h, eta, beta = Rational(5, 4), Rational(1, 10), Rational(1, 2)
+    law = oracles.linear_law(oracles.heavy_ball, h, eta=eta, beta=beta)
+    here = {s.S: BATCH, s.N: 14, s.M: LENGTH, s.Sigma: 1, s.h: h, s.eta: eta, s.beta: beta}
     found = process_of("heavy_ball", "epochs").covariance(steps, phase)
     expected = matrix(covariance_by_hand("epochs", law, steps, 14, phase))
     assert found.xreplace({symbol: sympify(value) for symbol, value in here.items()}) == expected
@@ -397,9 +394,10 @@ def test_an_evaluated_expression_is_the_predictors_number():
 def test_where_every_example_is_used_nothing_is_left_of_white_noise():
     """(N − MS)/(S(N − 1)) is 0 in floating point too, whatever N, S: flat directions show it."""
     for size, batch in ((1000, 10), (50_000, 25), (60_000, 600)):
-        length, y = size // batch, Fraction(1e-10)
-        responses = [(1 - y) ** j for j in range(length)]
-        varying = length * sum(u * u for u in responses) - sum(responses) ** 2
+        length = size // batch
+        with mp.workdps(80):
+            responses = [(1 - mp.mpf(1e-10)) ** j for j in range(length)]
+            varying = length * sum(u * u for u in responses) - sum(responses) ** 2
         model = sgd.Predictor(
             sgd.Hyperparameters(1.0, 0.0, batch, dataset_size=size),
             sgd.Spectrum([1e-10], noise_variances=[1.0]),

@@ -251,7 +251,8 @@ def totals(chain: AdditionChain, row: Array, weights: Array, discrete: bool) -> 
     """
     products, runs = _arrays(chain)
     settings, modes = row.shape[:2]
-    weights = np.broadcast_to(weights, (settings, modes))
+    # Of one layout, so that one compiled version serves all.
+    weights = np.ascontiguousarray(np.broadcast_to(weights, (settings, modes)))
     blocks = -(-modes // BLOCK)
     out = np.zeros((settings, blocks, len(chain.exponents) + 1))
     jobs, workers = settings * blocks, thread_count()
