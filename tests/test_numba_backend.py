@@ -211,9 +211,9 @@ def test_calls_from_several_threads_at_once():
 
 def test_without_advice_every_processor_of_this_process_works(monkeypatch):
     monkeypatch.delenv(THREADS, raising=False)
-    assert numba_backend._thread_count() >= 1
+    assert numba_backend.thread_count() >= 1
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert numba_backend._thread_count() == 3
+    assert numba_backend.thread_count() == 3
 
 
 # -- errors --------------------------------------------------------------------------------------
