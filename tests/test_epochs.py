@@ -295,6 +295,8 @@ def predictor(sampling="epochs", theory="discrete", size=12, **settings):
     )
 
 
+# The rule with a symbol of its own, and the one without momentum.
+@pytest.mark.parametrize("name", ["quasi_hyperbolic", "plain_sgd"])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_the_predictor_sums_the_process(sampling, name, rule, here):
     own = {symbol: float(here[symbol]) for symbol in rule.parameters - {s.eta, s.beta}}

@@ -35,7 +35,7 @@ Sums = tuple[Any, Any, Any, Any]
 
 # Doubling starts where the series below converge, |a| τ and √|b| τ ≤ 1/2: each doubling adds to the
 # rounding of a flow that oscillates. Every term is a polynomial in −a and −b whose coefficients are
-# positive, so what is left out is largest where both are most negative: it is below 2⁻⁵³ there.
+# positive, so what is left out is largest where both are most negative; there it is below 2⁻⁵³.
 LARGEST_SHORT_TIME = 0.5
 _FLOW_TERMS = 18
 _MOMENT_TERMS = 22
