@@ -231,13 +231,17 @@ class Evaluation:
             phase,
             *own,
         )
+        return self._finite(result, values, counts)
+
+    def _finite(self, result: str, values: Any, counts: Array) -> Any:
+        """Values of a result, refused where they are too large."""
         finite = np.isfinite(detached(values))
         if not np.all(finite):
             where = tuple(np.argwhere(~finite)[0][: len(self.sweep.shape)])
             raise UnstableError(
                 f"{result} at steps up to {np.max(counts, initial=0):g}{self.sweep.place(where)} "
-                "is too large for floating point: a direction is unstable and grows without limit. "
-                "Ask for fewer steps."
+                "is too large for floating point: a direction is unstable and grows without limit, "
+                "or its noise does not fit. Ask for fewer steps, or choose other units."
             )
         return values
 

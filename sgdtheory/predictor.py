@@ -50,6 +50,7 @@ class Predictor(Evaluation):
     axes "step", "mode", "state" and "state\_" after the sweep's, and the settings, the steps and
     the eigenvalues as coordinates.
 
+    >>> from sgdtheory import Hyperparameters, Spectrum
     >>> hyper = Hyperparameters(learning_rate=0.1, momentum=0.9, batch_size=10)
     >>> model = Predictor(hyper, Spectrum([1.0, 0.1]))
     >>> model.stationary_covariance()[:, 0, 0].round(5)
@@ -224,7 +225,9 @@ class Predictor(Evaluation):
             *(self._setting(value, 1) for value in self._rule_settings),
             weights=1.0 if weights is None else like(weights, self._double),
         )
-        return sums.reshape((*self.sweep.shape, *counts.shape))
+        return self._finite(
+            "displacement", sums.reshape((*self.sweep.shape, *counts.shape)), counts
+        )
 
     def exponent(self, steps: Any, position: Any = None) -> Any:
         """Local slope of log displacement in log steps, over [k−1, k+1]; [1, 2] at k = 1.

@@ -17,6 +17,9 @@ from sgdtheory.update_rule import UpdateRule, heavy_ball
 
 __all__ = ["CompressedSpectrum", "Spectrum"]
 
+# Blocks of eigenvalues reach 900 octaves below the largest.
+_SMALLEST_LARGEST = 1e-30
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
@@ -133,7 +136,9 @@ class Spectrum:
         One pass over the eigenvalues; see `compressed`, which takes them as they come.
 
         Args:
-            tolerance: largest relative error of displacement and of sums of variances, ≥ 1e-12.
+            tolerance: largest relative error, ≥ 1e-12, of displacements and of sums of variances;
+                under epochs a transient variance may err by the tolerance of the stationary one,
+                because what an epoch gives it can take back to the last bit.
             momentum: the largest β for which it is to hold.
             stability: the largest ηh for which it is to hold, as a fraction of the rule's limit.
             rule: the optimiser, heavy ball by default.
@@ -159,6 +164,11 @@ class Spectrum:
             fixed_order,
         )
         largest = float(detached(self.eigenvalues).max())
+        if largest <= _SMALLEST_LARGEST:
+            raise ValueError(
+                f"eigenvalues: the largest is {largest:g}, so there is nothing to compress. Give a "
+                "spectrum with directions that are not flat."
+            )
         return CompressedSpectrum.of([self], largest, tolerance, settings)
 
 
@@ -241,7 +251,7 @@ class CompressedSpectrum(Spectrum):
         # The limit itself is allowed, however it was computed.
         if excess.max() > 1 + 1e-9:
             raise ValueError(
-                f"learning_rate up to {rate.max():g}: ηh reaches {excess.max() * own.stability:.3g}"
+                f"learning_rate up to {rate.max():g}: ηh reaches {excess.max() * own.stability:.7g}"
                 " times the limit of stability, and the spectrum was compressed for at most "
                 f"{own.stability:g}. Compress it with a larger stability=, below 1."
             )
@@ -271,7 +281,7 @@ class CompressedSpectrum(Spectrum):
         (3000.0, True)
         """
         check_number("tolerance", tolerance, at_least=1e-12, below=1.0)
-        check_number("largest", largest, above=0.0)
+        check_number("largest", largest, above=_SMALLEST_LARGEST)
         settings = settings or SettingsRange()
         blocks = ChebyshevBlocks(largest, lambda block: points_of_block(settings, tolerance, block))
         gathered = _Gathered(blocks, largest)
@@ -287,15 +297,22 @@ class _Gathered:
         self._blocks, self._largest = blocks, largest
         self._noise_scales: set[float | None] = set()
         self._highest = 0.0
+        self._kind: Any = None
 
     def add(self, number: int, chunk: Spectrum) -> None:
         rho = detached(chunk.eigenvalues)
+        if getattr(chunk.eigenvalues, "requires_grad", False):
+            raise ValueError(
+                "eigenvalues require a gradient, which a compression cannot pass on. Give "
+                "eigenvalues.detach()."
+            )
         if rho.min() < 0 or rho.max() > self._largest:
             raise ValueError(
                 f"eigenvalues of chunk {number} reach from {rho.min():g} to {rho.max():g}: they "
                 f"must lie between 0 and largest = {self._largest:g}. Leave others out, or keep "
                 "them in a spectrum of their own."
             )
+        self._kind = chunk.eigenvalues
         own_noise = chunk.noise_variances is not None
         self._noise_scales.add(None if own_noise else float(detached(chunk.noise_scale)))
         if len(self._noise_scales) > 1:
@@ -321,13 +338,16 @@ class _Gathered:
         nodes, weights = self._blocks.nodes_and_weights()
         (scale,) = self._noise_scales
         if scale is not None:
-            return {"eigenvalues": nodes, "noise_scale": scale, "counts": weights[0]}
-        noisy = weights[1] / (self._highest or 1.0)
-        return {
-            "eigenvalues": np.concatenate([nodes, nodes]),
-            "noise_variances": np.repeat([0.0, self._highest], len(nodes)),
-            "counts": np.concatenate([weights[0] - noisy, noisy]),
-        }
+            found = {"eigenvalues": nodes, "counts": weights[0]}
+        else:
+            noisy = weights[1] / (self._highest or 1.0)
+            found = {
+                "eigenvalues": np.concatenate([nodes, nodes]),
+                "noise_variances": np.repeat([0.0, self._highest], len(nodes)),
+                "counts": np.concatenate([weights[0] - noisy, noisy]),
+            }
+        arrays = {name: like(values, self._kind) for name, values in found.items()}
+        return {**arrays, "noise_scale": scale}
 
 
 def _array(name: str, values: Any, reference: Any) -> Any:

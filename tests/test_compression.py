@@ -272,3 +272,18 @@ def test_a_sweep_is_checked_setting_by_setting():
         sgd.Predictor(sgd.Hyperparameters(rates, momenta), SMALL)
     inside = sgd.Predictor(sgd.Hyperparameters(rates / 3, momenta), SMALL)
     assert inside.displacement([1, 2, 3]).shape == (2, 2, 3)
+
+
+def test_tensors_are_compressed_to_tensors():
+    torch = pytest.importorskip("torch")
+    rho = torch.linspace(0.01, 1, 1000, dtype=torch.float64)
+    small = sgd.Spectrum(rho).compress(1e-6, momentum=0.5)
+    assert isinstance(small.eigenvalues, torch.Tensor)
+    assert isinstance(small.counts, torch.Tensor)
+    with pytest.raises(ValueError, match="require a gradient"):
+        sgd.Spectrum(rho.requires_grad_()).compress()
+
+
+def test_flat_directions_alone_are_not_compressed():
+    with pytest.raises(ValueError, match="nothing to compress"):
+        sgd.Spectrum(np.zeros(10)).compress()

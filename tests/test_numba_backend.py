@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sympy import ImmutableMatrix, Matrix
+from sympy import ImmutableMatrix, Matrix, floor
 
 import sgdtheory as sgd
 from sgdtheory.lowering import compilation_cache, machine_code, numba_backend, numba_compiler
@@ -436,3 +436,16 @@ def test_where_the_cache_is_elsewhere(monkeypatch):
     assert compilation_cache.cache_folder() == Path("/c/Library/Caches/sgdtheory")
     monkeypatch.setattr(sys, "platform", "win32")
     assert compilation_cache.cache_folder() is None
+
+
+def test_corners_of_the_elementary_functions_are_numpys():
+    x = sgd.symbols.coordinates(1)[0]
+    for expression, at in (
+        (floor(x), [1e19, -1e300, 2.5]),
+        (x**-3, [0.0, 2.0]),
+        (x**-2, [0.0, -2.0]),
+        (x + 2**70, [1.0]),
+        (10**30 * x, [3.0]),
+    ):
+        results = [sgd.lower(expression, (x,), backend)(at) for backend in ("numpy", "numba")]
+        assert np.array_equal(*results), expression

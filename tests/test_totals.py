@@ -194,3 +194,9 @@ def test_other_expressions_are_refused(expression, message):
 def test_numba_is_started_for_large_work_only():
     assert fastest_backend(10) == "numpy"
     assert fastest_backend(2**30) in ("numba", "numpy")
+
+
+def test_what_overflows_is_refused():
+    loud = sgd.Spectrum([1.0, 0.5], noise_variances=[1e308, 1e308], counts=[10.0, 10.0])
+    with pytest.raises(sgd.UnstableError, match="too large for floating point"):
+        sgd.Predictor(sgd.Hyperparameters(1.0, 0.5), loud).displacement([1, 10])

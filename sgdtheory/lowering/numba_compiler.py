@@ -12,6 +12,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba import types
 
 from sgdtheory.lowering import propagation, scalar_modes
@@ -38,6 +39,8 @@ def _compiled() -> dict[str, Any]:
 NAMESPACE: dict[str, Any] = {
     **{name: getattr(math, name) for name in ELEMENTARY.values()},
     "sqrt": math.sqrt,
+    # Python's floor is an integer, which Numba lets overflow.
+    "floor": np.floor,
     **_compiled(),
 }
 

@@ -20,6 +20,7 @@ from sympy import (
     Expr,
     Float,
     Function,
+    Integer,
     Mul,
     Pow,
     Rational,
@@ -119,12 +120,23 @@ class _Printer(PythonCodePrinter):
     def _print_Float(self, expr: Float) -> str:
         return repr(float(expr))
 
+    def _print_Integer(self, expr: Integer) -> str:
+        # Beyond 2⁵³ some languages have no such integer, and none of them needs one.
+        if abs(expr.p) <= 2**53:
+            return str(expr.p)
+        if abs(expr.p) >= 2**1024:
+            raise ValueError(f"expression contains {expr}, beyond any double: rescale it.")
+        return repr(float(expr))
+
     def _print_Pow(self, expr: sympy.Pow, rational: bool = False) -> str:
         base, exponent = expr.as_base_exp()
         if exponent == Rational(1, 2):
             return f"sqrt({self._print(base)})"
         if exponent == Rational(-1, 2):
             return f"1/sqrt({self._print(base)})"
+        if exponent.is_Integer and exponent < -1:
+            # Whole negative powers of 0 are an error in some languages, and infinite in others.
+            return f"1/({self._print(base)})**{-exponent}"
         return str(super()._print_Pow(expr, rational=rational))
 
 

@@ -133,7 +133,7 @@ def short_flow(time: Any, trace: Any, determinant: Any) -> Flow:
     """
     a, b = trace * time, determinant * time * time
     before, c = 0.0 * a, 1.0 + 0.0 * a
-    impulse = step = velocity = before
+    impulse, step, velocity = before, before, before
     factorial = 1.0
     for n in range(1, _FLOW_TERMS):
         before, c = c, -a * c - b * before

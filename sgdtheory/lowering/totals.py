@@ -78,8 +78,10 @@ class LoweredTotal:
             kernel = import_module("sgdtheory.lowering.numba_totals")
             return kernel.totals(chain, row, weights, self.discrete)
         a, b, *products = (row[..., i] for i in range(row.shape[-1]))
-        weighted = (a, b, *(weights * product for product in products))
-        return totals(chain, weighted, self.discrete, library)
+        # What overflows comes out as no number, as elsewhere; who asked knows what that means.
+        with np.errstate(over="ignore", invalid="ignore"):
+            weighted = (a, b, *(weights * product for product in products))
+            return totals(chain, weighted, self.discrete, library)
 
 
 _chain = lru_cache(maxsize=64)(addition_chain)

@@ -1,6 +1,6 @@
 // SGD on linear regression, replica after replica: the reference that the ensembles are timed against.
 //
-//     g++ -O3 -march=native -ffast-math -shared -fPIC -o ensemble.so ensemble.cpp
+//     g++ -O3 -march=native -shared -fPIC -o ensemble.so ensemble.cpp
 //
 // Heavy ball, batches with replacement, weight decay. Four examples share every load of θ and of the
 // gradient. Indices come from a wyrand generator, one 64-bit multiplication for two of them.

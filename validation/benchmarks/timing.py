@@ -29,7 +29,12 @@ Array: TypeAlias = NDArray[np.float64]
 T = TypeVar("T")
 # Seconds after which it does not matter any more what ran before.
 _SHORT = 0.5
-COMPILED = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
+# -ffast-math, but for what a shared library would do to its host: flush small numbers to 0.
+COMPILED = (
+    *("-O3", "-march=native", "-shared", "-fPIC"),
+    *("-fno-math-errno", "-ffinite-math-only", "-fno-rounding-math", "-fno-signaling-nans"),
+    *("-fassociative-math", "-freciprocal-math", "-fno-signed-zeros", "-fno-trapping-math"),
+)
 
 
 @dataclass(frozen=True)
