@@ -1,7 +1,8 @@
 """Numba: responses of many modes at many times, summed over the modes as they come.
 
-A block of modes stays in a core's cache from the first power to the last. Blocks are of one size
-and their sums are added in one order, so a result does not depend on the number of threads.
+A block of modes stays in a core's cache from the first power to the last. Blocks are of one size,
+as are groups of them, and their sums are added in one order, so a result does not depend on the
+number of threads.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ Array = NDArray[np.float64]
 _as_written: Any = numba.njit(fastmath={"contract"}, error_model="numpy")
 _reordered: Any = numba.njit(fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 _outside_the_lock: Any = numba.njit(error_model="numpy", nogil=True)
-BLOCK = 256
-# Below so many blocks threads take longer to start than they save; above, each takes its share in
+BLOCK, GROUP = 256, 8
+# Below so many groups threads take longer to start than they save; above, each takes its share in
 # parts, so that none waits long for another.
-_FEW = 16
+_FEW = 4
 _SHARES = 8
 LARGEST = propagation.LARGEST_SHORT_TIME
 
@@ -210,20 +211,24 @@ def _block(modes: Array, products: Array, runs: Any, table: Any, out: Array) -> 
 
 @kept_on_disk(propagation, scalar_modes, responses)
 @_outside_the_lock
-def _blocks(
+def _groups(
     row: Array, weights: Array, discrete: bool, products: Array, runs: Any, jobs: Any, out: Array
 ) -> None:
-    """The blocks from the one to the other, counted through all settings."""
-    modes_count, count = row.shape[1], out.shape[1]
+    """The groups of blocks from the one to the other, counted through all settings."""
+    size, count, times = row.shape[1], out.shape[1], out.shape[2]
     for job in range(jobs[0], jobs[1]):
-        setting, column = job // count, job % count
-        i, j = column * BLOCK, min(modes_count, (column + 1) * BLOCK)
-        # In rows of their own, so that loops vectorise.
-        own, own_weights = row[setting, i:j].T.copy(), weights[setting, i:j].copy()
-        modes = np.empty((7, j - i))
-        _after_one_unit(own, own_weights, discrete, modes)
-        table = np.empty((len(products) + 1, j - i)), np.empty((len(products) + 1, j - i))
-        _block(modes, products, runs, table, out[setting, column])
+        setting, group = job // count, job % count
+        kept = weights[min(setting, weights.shape[0] - 1)]
+        for i in range(group * GROUP * BLOCK, min(size, (group + 1) * GROUP * BLOCK), BLOCK):
+            j = min(size, i + BLOCK)
+            # In rows of their own, so that loops vectorise.
+            own, own_weights = row[setting, i:j].T.copy(), np.empty(j - i)
+            own_weights[:] = kept[i:j] if len(kept) > 1 else kept
+            modes, sums = np.empty((7, j - i)), np.empty(times)
+            _after_one_unit(own, own_weights, discrete, modes)
+            table = np.empty((len(products) + 1, j - i)), np.empty((len(products) + 1, j - i))
+            _block(modes, products, runs, table, sums)
+            out[setting, group] += sums
 
 
 def _arrays(chain: AdditionChain) -> tuple[Any, Any]:
@@ -251,16 +256,15 @@ def totals(chain: AdditionChain, row: Array, weights: Array, discrete: bool) -> 
     """
     products, runs = _arrays(chain)
     settings, modes = row.shape[:2]
-    # Of one layout, so that one compiled version serves all.
-    weights = np.ascontiguousarray(np.broadcast_to(weights, (settings, modes)))
-    blocks = -(-modes // BLOCK)
-    out = np.zeros((settings, blocks, len(chain.exponents) + 1))
-    jobs, workers = settings * blocks, thread_count()
+    groups = -(-modes // (GROUP * BLOCK))
+    out = np.zeros((settings, groups, len(chain.exponents) + 1))
+    jobs, workers = settings * groups, thread_count()
     share = max(1, -(-jobs // (_SHARES * workers)))
+    weights = np.ascontiguousarray(np.atleast_2d(weights))
 
     def work(first: int) -> None:
         part = (first, min(first + share, jobs))
-        _blocks(row, weights, discrete, products, runs, part, out)
+        _groups(row, weights, discrete, products, runs, part, out)
 
     if workers == 1 or jobs < _FEW:
         for first in range(0, jobs, share):
