@@ -35,7 +35,7 @@ BLOCK, GROUP = 256, 8
 # Below so many groups threads take longer to start than they save; above, each takes its share in
 # parts, so that none waits long for another.
 _FEW = 4
-_SHARES = 8
+_SHARES = 16
 LARGEST = propagation.LARGEST_SHORT_TIME
 
 
