@@ -2,10 +2,11 @@ r"""Results of one direction as functions of arrays: the symbolic chapters, lowe
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import cast
+from functools import lru_cache, reduce
+from typing import TypeVar, cast
 
-from sympy import Expr, ImmutableMatrix, Integer, Symbol
+from sympy import Add, Basic, Expr, ImmutableMatrix, Integer, Poly, Symbol, degree, expand, factor
+from sympy.matrices import MatrixBase
 
 from sgdtheory import symbols as s
 from sgdtheory.diffusion import ornstein_uhlenbeck
@@ -15,9 +16,12 @@ from sgdtheory.gaussian_process import GaussianProcess
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.lowering.totals import LoweredTotal, lower_total
 from sgdtheory.modified_equations import modified_equation
+from sgdtheory.special_functions import ModeFunction
 from sgdtheory.update_rule import UpdateRule
 
-__all__ = ["lowered_displacement", "lowered_result"]
+__all__ = ["damped", "lowered_displacement", "lowered_result"]
+
+_Value = TypeVar("_Value", Expr, MatrixBase)
 
 _EPOCH_SYMBOLS = (s.N, s.M, s.phase)
 _TIMED = ("propagator", "departure", "covariance", "autocovariance", "displacement")
@@ -34,6 +38,39 @@ def _process(rule: UpdateRule, theory: str, sampling: str) -> GaussianProcess:
 
 def _own_symbols(rule: UpdateRule) -> list[Symbol]:
     return sorted(rule.parameters - {s.eta, s.beta}, key=str)
+
+
+def damped(expression: _Value) -> _Value:
+    """Polynomials in β that vanish for flat directions at full momentum, written in 1 − β.
+
+    Their terms cancel there, and 1 − β is exact where they do. Only the quasi-hyperbolic rule has
+    any: those of the others have it as a factor.
+
+    >>> damped(s.beta**2 * s.h - s.beta**2 + 1)
+    h + (1 - beta)*((1 - beta)*(h - 1) - 2*(h - 1))
+    """
+    return cast(_Value, expression.replace(_vanishes, _in_lost_momentum))
+
+
+def _vanishes(node: Basic) -> bool:
+    return isinstance(node, Add) and _sum_vanishes(node)
+
+
+@lru_cache(maxsize=4096)
+def _sum_vanishes(node: Add) -> bool:
+    return (
+        s.beta in node.free_symbols
+        and not node.has(ModeFunction)
+        and node.is_polynomial(s.beta)
+        and degree(node, s.beta) > 1
+        and expand(node.subs({s.h: 0, s.beta: 1})) == 0
+    )
+
+
+def _in_lost_momentum(node: Expr) -> Expr:
+    (lost,) = s.coordinates(1)
+    by_power = Poly(expand(node.subs(s.beta, 1 - lost)), lost).all_coeffs()
+    return cast(Expr, reduce(lambda sum_, c: sum_ * (1 - s.beta) + factor(c), by_power, Integer(0)))
 
 
 @lru_cache(maxsize=1024)
@@ -65,6 +102,7 @@ def lowered_result(
     else:
         value = getattr(process, result)
         expression = value(time) if result in _TIMED else value() if callable(value) else value
+    expression = damped(expression)
     settings = (s.eta, s.beta, s.S, *_EPOCH_SYMBOLS, *_own_symbols(rule))
     arguments = (time, s.h, s.Sigma, *settings)
     return lower(expression, arguments, backend)
@@ -84,4 +122,4 @@ def lowered_displacement(rule: UpdateRule, theory: str, backend: str) -> Lowered
     process = _process(rule, theory, "with_replacement")
     time = s.k if theory == "discrete" else s.k * s.eta
     arguments = (s.h, s.Sigma, s.eta, s.beta, s.S, *_own_symbols(rule))
-    return lower_total(process.displacement(time), s.k, arguments, backend)
+    return lower_total(process.displacement(time), s.k, arguments, backend, arrange=damped)

@@ -200,3 +200,25 @@ def test_what_overflows_is_refused():
     loud = sgd.Spectrum([1.0, 0.5], noise_variances=[1e308, 1e308], counts=[10.0, 10.0])
     with pytest.raises(sgd.UnstableError, match="too large for floating point"):
         sgd.Predictor(sgd.Hyperparameters(1.0, 0.5), loud).displacement([1, 10])
+
+
+@pytest.mark.parametrize("nu", [0.3, 0.9, 0.999, 1.0])
+def test_quasi_hyperbolic_momentum_keeps_its_digits_near_one(nu):
+    """Its coefficients are polynomials in β that cancel there unless they are written in 1 − β."""
+    rule, own = sgd.quasi_hyperbolic(), {s.nu: nu}
+    with mp.workdps(60):
+        for lost, y in ((1e-5, 1e-13), (1e-5, 1e-3), (1e-3, 1e-8)):
+            beta, eta = 1 - lost, 0.0073
+            h = y / eta
+            model = sgd.Predictor(
+                sgd.Hyperparameters(eta, beta),
+                sgd.Spectrum([h], noise_variances=[1.0]),
+                rule=rule,
+                parameters=own,
+            )
+            update = oracles.UPDATES["quasi_hyperbolic"]
+            inputs = {"eta": mp.mpf(eta), "beta": mp.mpf(beta), "nu": mp.mpf(nu)}
+            for k in (1, 7, 1000):
+                exact = oracles.recursion_moments(update, k, mp.mpf(h), 1, mp.mpf(1), **inputs)
+                found = model.displacement(k)
+                assert abs(found / oracles.flat(exact["displacement"])[0] - 1) < 1e-12

@@ -12,7 +12,7 @@ all times follow from the first by the products of an addition chain.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -127,7 +127,11 @@ def fastest_backend(elements: int) -> str:
 
 
 def lower_total(
-    expression: Expr, time: Symbol, arguments: Sequence[Symbol], backend: str = "numpy"
+    expression: Expr,
+    time: Symbol,
+    arguments: Sequence[Symbol],
+    backend: str = "numpy",
+    arrange: Callable[[Expr], Expr] = lambda coefficient: coefficient,
 ) -> LoweredTotal:
     """The sum over modes of a response, as a function of counts and arrays.
 
@@ -137,6 +141,7 @@ def lower_total(
         time: the count's symbol.
         arguments: the other symbols, in the order of the call.
         backend: "numpy", "numba" (parallel) or "torch".
+        arrange: writes a coefficient so that it keeps its digits.
 
     Raises:
         ValueError: for an expression of another form.
@@ -173,5 +178,5 @@ def lower_total(
             f"expression = {expression}: it must be a step response and an impulse response, each "
             f"times a coefficient without {time}, at a multiple of {time}."
         )
-    lowered = lower(coefficients, tuple(arguments), backend)
+    lowered = lower(coefficients.applyfunc(arrange), tuple(arguments), backend)
     return LoweredTotal(lowered, discrete, backend)
