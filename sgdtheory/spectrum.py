@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sympy import Symbol
 
-from sgdtheory.arrays import backend_of, detached, like
+from sgdtheory.arrays import backend_of, detached, like, shortened
 from sgdtheory.chebyshev_blocks import ChebyshevBlocks
 from sgdtheory.compression import SettingsRange, points_of_block
 from sgdtheory.number_checks import check_number
@@ -21,7 +21,7 @@ __all__ = ["CompressedSpectrum", "Spectrum"]
 _SMALLEST_LARGEST = 1e-30
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spectrum:
     r"""Hessian eigenvalues ρ_i and one example's gradient variance Σ_i along each eigenvector.
 
@@ -90,6 +90,10 @@ class Spectrum:
                 "direction out."
             )
 
+    def __repr__(self) -> str:
+        rho = detached(self.eigenvalues)
+        return f"<{type(self).__name__} of {len(rho)} eigenvalues, {rho.min():g} to {rho.max():g}>"
+
     def _check_counts(self, counts: Any) -> None:
         _check_minimum("counts", counts, 0.0, strict=True)
 
@@ -156,23 +160,25 @@ class Spectrum:
         >>> len(small) < 600, bool(np.all(abs(few / all_of_them - 1) < 1e-8))
         (True, True)
         """
-        settings = SettingsRange(
-            momentum,
-            stability,
-            rule or heavy_ball(),
-            tuple((parameters or {}).items()),
-            fixed_order,
-        )
         largest = float(detached(self.eigenvalues).max())
         if largest <= _SMALLEST_LARGEST:
             raise ValueError(
                 f"eigenvalues: the largest is {largest:g}, so there is nothing to compress. Give a "
                 "spectrum with directions that are not flat."
             )
-        return CompressedSpectrum.of([self], largest, tolerance, settings)
+        return CompressedSpectrum.of(
+            [self],
+            largest,
+            tolerance,
+            momentum=momentum,
+            stability=stability,
+            rule=rule,
+            parameters=parameters,
+            fixed_order=fixed_order,
+        )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CompressedSpectrum(Spectrum):
     """Directions that stand for a larger number of others, with counts of either sign.
 
@@ -253,7 +259,8 @@ class CompressedSpectrum(Spectrum):
             raise ValueError(
                 f"learning_rate up to {rate.max():g}: ηh reaches {excess.max() * own.stability:.7g}"
                 " times the limit of stability, and the spectrum was compressed for at most "
-                f"{own.stability:g}. Compress it with a larger stability=, below 1."
+                f"{own.stability:g}. Lower the learning rate, or, below 1, compress it with a "
+                "larger stability=."
             )
 
     @classmethod
@@ -262,7 +269,12 @@ class CompressedSpectrum(Spectrum):
         chunks: Iterable[Spectrum],
         largest: float,
         tolerance: float = 1e-8,
-        settings: SettingsRange | None = None,
+        *,
+        momentum: float = 0.9,
+        stability: float = 0.9,
+        rule: UpdateRule | None = None,
+        parameters: Mapping[Symbol, float] | None = None,
+        fixed_order: bool = False,
     ) -> CompressedSpectrum:
         """A spectrum that comes in chunks, compressed as it comes: none of them is kept.
 
@@ -270,19 +282,25 @@ class CompressedSpectrum(Spectrum):
             chunks: its parts, with one `noise_scale` or each with `noise_variances`.
             largest: no eigenvalue is larger.
             tolerance: largest relative error of displacement and sums of variances, ≥ 1e-12.
-            settings: the range for which it is to hold.
+            momentum: the range for which it is to hold, as of `Spectrum.compress`; likewise the
+                following.
+            stability: largest ηh.
+            rule: the optimiser.
+            parameters: of the rule.
+            fixed_order: whether for one order of batches for ever, too.
 
         Raises:
             ValueError: naming the chunk that does not fit.
 
         >>> parts = (Spectrum(np.linspace(1e-3, 1, 1000) / n, noise_scale=2.0) for n in (1, 2, 3))
-        >>> small = CompressedSpectrum.of(parts, 1.0, settings=SettingsRange(momentum=0.5))
+        >>> small = CompressedSpectrum.of(parts, largest=1.0, momentum=0.5)
         >>> round(small.size, 6), len(small) < 200
         (3000.0, True)
         """
         check_number("tolerance", tolerance, at_least=1e-12, below=1.0)
         check_number("largest", largest, above=_SMALLEST_LARGEST)
-        settings = settings or SettingsRange()
+        own = tuple((parameters or {}).items())
+        settings = SettingsRange(momentum, stability, rule or heavy_ball(), own, fixed_order)
         blocks = ChebyshevBlocks(largest, lambda block: points_of_block(settings, tolerance, block))
         gathered = _Gathered(blocks, largest)
         for number, chunk in enumerate(chunks):
@@ -300,6 +318,10 @@ class _Gathered:
         self._kind: Any = None
 
     def add(self, number: int, chunk: Spectrum) -> None:
+        if not isinstance(chunk, Spectrum):
+            raise ValueError(  # noqa: TRY004
+                f"chunk {number} = {shortened(chunk)}: give each as a Spectrum(eigenvalues)."
+            )
         rho = detached(chunk.eigenvalues)
         if getattr(chunk.eigenvalues, "requires_grad", False):
             raise ValueError(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -239,4 +240,8 @@ class Ensemble(ABC):
 
 def _back_end(part: str, array: Any) -> Any:
     name = "torch" if backend_of([array]) == "torch" else "numba"
+    if find_spec(name) is None:
+        raise ModuleNotFoundError(
+            "NumPy arrays are simulated by Numba: pip install 'sgdtheory[numba]', or give tensors."
+        )
     return import_module(f"sgdtheory.ensembles.{name}_{part}")
