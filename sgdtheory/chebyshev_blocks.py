@@ -100,11 +100,9 @@ class ChebyshevBlocks:
         self._points = points
         self._blocks: dict[int, _Block] = {}
         self._at_zero: Array | float = 0.0
-        self._measures = 0
 
     def add(self, points: Array, weights: Array) -> None:
         """Take in points ≥ 0, (n,), and the weights of one or several measures, (measures, n)."""
-        self._measures = len(weights)
         for start in range(0, len(points), _CHUNK):
             part = slice(start, start + _CHUNK)
             self._add(points[part], weights[:, part])

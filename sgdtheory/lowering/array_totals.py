@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from functools import reduce
 from typing import Any
 
 from sgdtheory.lowering.addition_chains import AdditionChain
-from sgdtheory.lowering.propagation import LARGEST_SHORT_TIME
 from sgdtheory.lowering.responses import (
     Mode,
     after_one_update,
@@ -16,6 +14,7 @@ from sgdtheory.lowering.responses import (
     counted,
     square_response,
 )
+from sgdtheory.lowering.scalar_modes import doublings
 
 __all__ = ["totals"]
 
@@ -30,8 +29,7 @@ def _after_one_unit(row: Any, discrete: bool, library: Any) -> Mode:
     a, b, c, d, *mirrored = row
     if discrete:
         return after_one_update(a, b, c, d, mirrored, library.where)
-    fastest = max(_largest(a), math.sqrt(_largest(b)))
-    halvings = max(0, math.ceil(math.log2(max(fastest, LARGEST_SHORT_TIME) / LARGEST_SHORT_TIME)))
+    halvings = doublings(1.0, _largest(a), _largest(b))
     u, r, stiffness, *coefficients = after_short_time(2.0**-halvings, a, b, c, d)
     for _ in range(halvings):
         u, r = square_response((u, r), stiffness)

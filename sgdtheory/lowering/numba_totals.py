@@ -7,7 +7,6 @@ number of threads.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType
@@ -36,7 +35,6 @@ BLOCK, GROUP = 256, 8
 # parts, so that none waits long for another.
 _FEW = 4
 _SHARES = 16
-LARGEST = propagation.LARGEST_SHORT_TIME
 
 
 def _inlined(function: Any, **scope: Any) -> Any:
@@ -46,6 +44,7 @@ def _inlined(function: Any, **scope: Any) -> Any:
 
 
 _choose = _as_written(scalar_modes.choose)
+_doublings = _inlined(scalar_modes.doublings, maximum=_inlined(scalar_modes.maximum))
 _compose = _as_written(responses.compose_responses)
 _square = _as_written(responses.square_response)
 _count = _as_written(responses.counted)
@@ -142,11 +141,11 @@ def _follow(u: Array, r: Array, modes: Any, places: Array, out: Array) -> None:
 
 
 @_as_written
-def _halvings(trace: Array, determinant: Array) -> int:
-    fastest = 0.0
-    for i in range(len(trace)):
-        fastest = max(fastest, abs(trace[i]), math.sqrt(abs(determinant[i])))
-    return math.ceil(math.log2(fastest / LARGEST)) if fastest > LARGEST else 0
+def _largest(values: Array) -> float:
+    largest = 0.0
+    for i in range(len(values)):
+        largest = max(largest, abs(values[i]))
+    return largest
 
 
 @_as_written
@@ -165,15 +164,15 @@ def _after_one_unit(row: Array, weights: Array, discrete: bool, out: Array) -> N
             on_step[i], on_impulse[i] = weights[i] * mode[3], weights[i] * mode[4]
             constant[i] = weights[i] * mode[6]
         return
-    halvings = _halvings(a, b)
+    halvings = _doublings(1.0, _largest(a), _largest(b))
     time = 2.0**-halvings
     for i in range(len(a)):
         mode = _after_short_time(time, a[i], b[i], c[i], d[i])
         u[i], r[i], stiffness[i] = mode[0], mode[1], mode[2]
     for i in range(len(a)):
-        half = 0.5 * a[i]
-        on_step[i], on_impulse[i] = weights[i] * c[i] / (half * half), weights[i] * d[i] / half
-        sign[i], constant[i] = 1.0, 0.0
+        mode = _after_short_time(time, a[i], b[i], c[i], d[i])
+        on_step[i], on_impulse[i] = weights[i] * mode[3], weights[i] * mode[4]
+        sign[i], constant[i] = mode[5], mode[6]
     for _ in range(halvings):
         _square_once(u, r, stiffness, on_step, on_impulse)
 
