@@ -18,6 +18,7 @@ __all__ = [
     "like",
     "logarithm",
     "shortened",
+    "side_by_side",
 ]
 
 
@@ -90,6 +91,17 @@ def concatenated(parts: Sequence[Any]) -> Any:
     if backend_of(parts) == "torch":
         return sys.modules["torch"].cat(parts)
     return np.concatenate(parts)
+
+
+def side_by_side(parts: Sequence[Any]) -> Any:
+    """Arrays of one kind and shape, along a new last axis.
+
+    >>> side_by_side([np.array([1.0, 2.0]), np.array([3.0, 4.0])]).shape
+    (2, 2)
+    """
+    if backend_of(parts) == "torch":
+        return sys.modules["torch"].stack(list(parts), dim=-1)
+    return np.stack(parts, axis=-1)
 
 
 def shortened(value: Any) -> str:

@@ -315,17 +315,6 @@ class Evaluation:
 
     # -- what a caller gives and gets ----------------------------------------------------------
 
-    def _offset(self, name: str, value: Any) -> Any:
-        offset = like(value, self._double)
-        if tuple(offset.shape) not in ((), (len(self.spectrum),)):
-            raise ValueError(
-                f"{name} has shape {tuple(offset.shape)}: it must be one number or one per "
-                f"eigenvalue, ({len(self.spectrum)},), in the eigenbasis."
-            )
-        if not np.all(np.isfinite(detached(offset))):
-            raise ValueError(f"{name} = {value}: it must be finite.")
-        return offset
-
     def _output(self, name: str, values: Any, *axes: str, steps: Any = None) -> Any:
         """A result as the caller's kind of array; `axes` follow the sweep's and the steps'."""
         if not isinstance(values, np.ndarray) or values.dtype.kind != "U":
