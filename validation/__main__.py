@@ -1,4 +1,4 @@
-"""Command line: `python -m validation linear`."""
+"""Command line: `python -m validation linear` and `python -m validation published`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from validation import report
 from validation.linear import Effort, linear_subjects, planned_updates, run
+from validation.published import report as published_report
 
 EFFORT = Effort()
 
@@ -42,5 +43,19 @@ def linear(
     tqdm.write(f"report: {path.resolve()}")
 
 
+def published(output: Path = Path("reports/published")) -> None:
+    """Fit published exponents of a real network, and predict those of other settings.
+
+    Args:
+        output: folder for hypotheses.csv, cells.csv, predictions.csv and exponents.png.
+    """
+    found = published_report.findings()
+    published_report.write(found, output)
+    tqdm.write("\n".join(published_report.lines(found)))
+    tqdm.write(f"tables and picture: {output.resolve()}")
+
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"linear": linear}, prog="python -m validation")
+    tyro.extras.subcommand_cli_from_dict(
+        {"linear": linear, "published": published}, prog="python -m validation"
+    )

@@ -1,0 +1,1 @@
+"""Published exponents of a real network, against what a quadratic loss predicts for them."""
