@@ -9,13 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sgdtheory.arrays import detached
+import numpy as np
+
+from sgdtheory import symbols as s
+from sgdtheory.arrays import backend_of, detached, like
+from sgdtheory.crossovers import Crossovers, first_update
 from sgdtheory.dense_predictor import DensePredictor
+from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.landscape import Landscape
+from sgdtheory.lowering import lower
 from sgdtheory.predicted_displacement import PredictedDisplacement
 from sgdtheory.time_scales import regimes, relaxation_time, relaxation_updates
+from sgdtheory.velocity_memory import velocity_memory
 
 __all__ = ["Predictor"]
+
+# A stationary start's share of a late displacement is one half, to rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +104,77 @@ class Predictor(PredictedDisplacement):
             rate = detached(self._setting(self.hyperparameters.learning_rate, 1))
             values = relaxation_time(trace, determinant) / rate
         return self._output("relaxation_steps", values, "mode")
+
+    def crossovers(
+        self,
+        position: Any = None,
+        velocity: Any = 0.0,
+        phase: int = 0,
+        start_covariance: Any = None,
+    ) -> Crossovers:
+        """Update counts at which the displacement's growth changes its law.
+
+        Args:
+            position: start, as of `displacement`; likewise the following.
+            velocity: with `position`.
+            phase: with `position`.
+            start_covariance: about `position`.
+
+        >>> from sgdtheory import Hyperparameters, Predictor, Spectrum
+        >>> model = Predictor(Hyperparameters(0.1, momentum=0.9), Spectrum([1e-4]))
+        >>> found = model.crossovers()
+        >>> round(float(found.velocity_memory), 6), float(found.saturation)
+        (19.0, 10000.0)
+        """
+        start = {
+            "position": position,
+            "velocity": velocity,
+            "phase": phase,
+            "start_covariance": start_covariance,
+        }
+        if position is None and start_covariance is None:
+            self._require_stationary()
+        found = [part._crossings(start) for part in self._parts(1)]
+        overtakes, saturation = (
+            self._output(name, np.reshape([one[i] for one in found], self.sweep.shape))
+            for i, name in enumerate(("start_overtakes", "saturation"))
+        )
+        white = self.sampling == "with_replacement"
+        return Crossovers(
+            self._velocity_memory(),
+            self.relaxation_steps,
+            None if white else self.hyperparameters.updates_per_epoch,
+            overtakes,
+            saturation,
+        )
+
+    def _velocity_memory(self) -> Any:
+        own = sorted(self.parameters, key=str)
+        expression = velocity_memory(self.rule)
+        function = lower(expression, (s.eta, s.beta, s.S, *own), backend_of([self._double]))
+        values = function(*(self._setting(x, 0) for x in self._rule_settings))
+        return self._output("velocity_memory", values + like(np.zeros(self.sweep.shape), values))
+
+    def _crossings(self, start: dict[str, Any]) -> tuple[float, float]:
+        """Where one setting's start overtakes its noise, and where the displacement saturates."""
+
+        def started(step: int) -> bool:
+            try:
+                # Where a direction has grown beyond all numbers, no share is known any more.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    share = self.displacement_parts([step], **start).ballistic_share
+            except UnstableError:
+                return False
+            return bool(detached(share).item() > 0.5 + _ROUNDING)
+
+        overtakes = first_update(started, int(np.ceil(detached(self._velocity_memory()).item())))
+        slowest = float(detached(self.relaxation_steps).max())
+        if not np.isfinite(slowest):
+            return overtakes, float("inf")
+        # Everything has relaxed by then, to the last bit.
+        final = self.displacement([min(2**53, np.ceil(50 * slowest) + 1)], **start)
+        goal = (1 - np.exp(-1)) * detached(final).item()
+        saturation = first_update(
+            lambda step: detached(self.displacement([step], **start)).item() >= goal
+        )
+        return overtakes, saturation
