@@ -9,6 +9,7 @@ RUN = $(VENV)/bin/python
 
 validate: $(VENV)/ready
 	$(RUN) -m validation linear
+	$(RUN) -m validation published
 
 test: lint types unit small-validation docs wheel
 
