@@ -19,9 +19,11 @@ from sympy import ImmutableMatrix, Symbol
 from sgdtheory import symbols as s
 from sgdtheory.arrays import backend_of, detached
 from sgdtheory.correlated_directions import DirectionPair
+from sgdtheory.crossovers import Crossovers
 from sgdtheory.derivation import Derivation
 from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
+from sgdtheory.displacement import DisplacementParts
 from sgdtheory.gaussian_process import GaussianProcess, UnstableError
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.landscape import Landscape
@@ -87,14 +89,23 @@ class ModePredictor(Protocol):
     def mean(self, steps: Any, position: Any, velocity: Any = 0.0) -> Any:
         """Shape (steps, modes, 2)."""
 
-    def displacement(self, steps: Any, position: Any = None, velocity: Any = 0.0) -> Any:
-        """Shape (steps,)."""
-
     def local_displacement(self) -> Any:
         """One number."""
 
-    def exponent(self, steps: Any, position: Any = None) -> Any:
+    def displacement(self, *steps: Any, **start: Any) -> Any:
         """Shape (steps,)."""
+
+    def displacement_parts(self, *steps: Any, **start: Any) -> DisplacementParts:
+        """Each of shape (steps,)."""
+
+    def exponent(self, *steps: Any, **start: Any) -> Any:
+        """Shape (steps,)."""
+
+    def window_exponent(self, *steps: Any, **start: Any) -> Any:
+        """One number."""
+
+    def crossovers(self, *nothing: Any, **start: Any) -> Crossovers:
+        """Named update counts."""
 
 
 @lru_cache(maxsize=256)
@@ -358,24 +369,117 @@ class DensePredictor:
         """E|θ_{k+1} − θ_k|² in the stationary state: a trace, which no rotation changes."""
         return self.modes.local_displacement()
 
-    def displacement(self, steps: Any, position: Any = None, velocity: Any = 0.0) -> Any:
+    def displacement(
+        self,
+        steps: Any,
+        position: Any = None,
+        velocity: Any = 0.0,
+        start_covariance: Any = None,
+    ) -> Any:
         """E|θ_k − θ_0|², of the shape of `steps`: a trace, which Σ_ij with i ≠ j does not change.
 
         Args:
             steps: update counts.
-            position: a fixed start, as an offset from the minimum in the landscape's own
-                coordinates; None for a stationary start.
+            position: a start, as an offset from the minimum in the landscape's own coordinates;
+                None for a stationary start.
             velocity: start velocity, with `position`.
+            start_covariance: spread of the start about `position`, of (θ, v), (2d, 2d), or of θ
+                alone, (d, d), in the landscape's own coordinates.
         """
-        if position is None:
-            return self.modes.displacement(steps, None, velocity)
-        start = self._in_eigenbasis("position", position)
-        return self.modes.displacement(steps, start, self._in_eigenbasis("velocity", velocity))
+        return self.modes.displacement(steps, **self._start(position, velocity, start_covariance))
 
-    def exponent(self, steps: Any, position: Any = None) -> Any:
-        """Local slope of log displacement in log steps, over [k−1, k+1]; [1, 2] at k = 1."""
-        start = None if position is None else self._in_eigenbasis("position", position)
-        return self.modes.exponent(steps, start)
+    def displacement_parts(
+        self,
+        steps: Any,
+        position: Any = None,
+        velocity: Any = 0.0,
+        start_covariance: Any = None,
+    ) -> DisplacementParts:
+        """The displacement as drift of the mean, relaxation of the start's spread, and noise.
+
+        Args:
+            steps: update counts.
+            position: as of `displacement`; likewise the following.
+            velocity: with `position`.
+            start_covariance: about `position`.
+        """
+        start = self._start(position, velocity, start_covariance)
+        return self.modes.displacement_parts(steps, **start)
+
+    def exponent(
+        self,
+        steps: Any,
+        position: Any = None,
+        velocity: Any = 0.0,
+        start_covariance: Any = None,
+    ) -> Any:
+        """Local slope of log displacement in log steps, over [k−1, k+1]; [1, 2] at k = 1.
+
+        Args:
+            steps: update counts ≥ 1.
+            position: as of `displacement`; likewise the following.
+            velocity: with `position`.
+            start_covariance: about `position`.
+        """
+        return self.modes.exponent(steps, **self._start(position, velocity, start_covariance))
+
+    def window_exponent(
+        self,
+        steps: Any,
+        position: Any = None,
+        velocity: Any = 0.0,
+        start_covariance: Any = None,
+    ) -> Any:
+        """Slope of the least-squares line through log displacement at the steps of a fit.
+
+        Args:
+            steps: the update counts of the fit.
+            position: as of `displacement`; likewise the following.
+            velocity: with `position`.
+            start_covariance: about `position`.
+        """
+        start = self._start(position, velocity, start_covariance)
+        return self.modes.window_exponent(steps, **start)
+
+    def crossovers(
+        self, position: Any = None, velocity: Any = 0.0, start_covariance: Any = None
+    ) -> Crossovers:
+        """Update counts at which the displacement's growth changes its law.
+
+        Args:
+            position: as of `displacement`; likewise the following.
+            velocity: with `position`.
+            start_covariance: about `position`.
+        """
+        return self.modes.crossovers(**self._start(position, velocity, start_covariance))
+
+    def _start(self, position: Any, velocity: Any, start_covariance: Any) -> dict[str, Any]:
+        """In the eigenbasis; sums over directions see no covariance between two of them."""
+        if position is None and start_covariance is None:
+            return {"velocity": velocity}
+        start = {
+            "position": self._in_eigenbasis("position", 0.0 if position is None else position),
+            "velocity": self._in_eigenbasis("velocity", velocity),
+        }
+        if start_covariance is not None:
+            start["start_covariance"] = self._spread(start_covariance)
+        return start
+
+    def _spread(self, value: Any) -> Array:
+        """Covariance of each direction's own (θ, v), shape (d, 2, 2)."""
+        size, given = self.landscape.dimension, np.asarray(detached(value), dtype=np.float64)
+        if given.shape == (size, size):
+            given = np.asarray(np.kron(np.diag([1.0, 0.0]), given), dtype=np.float64)
+        if given.shape != (2 * size, 2 * size):
+            raise ValueError(
+                f"start_covariance has shape {given.shape}: give one of (θ, v), {2 * size} by "
+                f"{2 * size}, positions first, or one of θ, {size} by {size}."
+            )
+        V, blocks = self.landscape.eigenvectors, given.reshape(2, size, 2, size)
+        own = np.empty((size, 2, 2))
+        for row, column in np.ndindex(2, 2):
+            own[:, row, column] = ((V.T @ blocks[row, :, column]) * V.T).sum(1)
+        return own
 
     @property
     def regime(self) -> tuple[str, ...]:

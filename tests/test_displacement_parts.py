@@ -252,3 +252,59 @@ def test_crossovers_of_epochs_sweeps_and_directions_without_end():
     endless = sgd.Predictor(sgd.Hyperparameters(0.1), saddle).crossovers(position=0.1)
     assert np.isinf(endless.saturation)
     assert np.isinf(endless.relaxation[1])
+
+
+# -- a landscape ----------------------------------------------------------------------------------
+
+
+def test_a_landscape_moves_as_the_whole_recursion_says():
+    """In its own coordinates, by the 2d × 2d recursion; Σ and the start commute with nothing."""
+    rng = np.random.default_rng(3)
+    size, rate, beta, batch = 3, 0.2, 0.8, 4
+    H, sigma, spread = (
+        A @ A.T / size + 0.05 * np.eye(size) for A in rng.standard_normal((3, size, size))
+    )
+    root = rng.standard_normal((2 * size, 2 * size))
+    spread = root @ root.T
+    position, velocity = rng.standard_normal((2, size))
+    model = sgd.Predictor(sgd.Hyperparameters(rate, beta, batch), sgd.Landscape(H, sigma))
+    one = np.eye(size)
+    M = np.block([[one - rate * H, rate * beta * one], [-H, beta * one]])
+    n = np.vstack([-rate * one, -one])
+    start = np.concatenate([position, velocity])
+    flow, gained, curve = np.eye(2 * size), np.zeros((2 * size, 2 * size)), []
+    for _ in range(60):
+        flow, gained = M @ flow, M @ gained @ M.T + n @ sigma @ n.T / batch
+        moved = (flow - np.eye(2 * size))[:size]
+        curve.append(
+            [
+                np.sum((moved @ start) ** 2),
+                np.trace(moved @ spread @ moved.T),
+                np.trace(gained[:size, :size]),
+            ]
+        )
+    expected, steps = np.array(curve), np.arange(1, 61)
+    asked = {"position": position, "velocity": velocity, "start_covariance": spread}
+    parts = model.displacement_parts(steps, **asked)
+    np.testing.assert_allclose(
+        np.stack([parts.drift, parts.relaxation, parts.noise], -1), expected, rtol=1e-9
+    )
+    total = expected.sum(-1)
+    np.testing.assert_allclose(model.displacement(steps, **asked), total, rtol=1e-10)
+    fitted = np.polynomial.Polynomial.fit(np.log(steps[19:]), np.log(total[19:]), 1).convert()
+    assert float(model.window_exponent(steps[19:], **asked)) == pytest.approx(fitted.coef[1])
+    slope = np.log(total[30] / total[28]) / np.log(31 / 29)
+    assert float(model.exponent(30, **asked)) == pytest.approx(slope, rel=1e-8)
+    assert model.crossovers(**asked).saturation == pytest.approx(
+        model.modes.crossovers(
+            position @ model.landscape.eigenvectors,
+            velocity @ model.landscape.eigenvectors,
+            start_covariance=model._spread(spread),
+        ).saturation
+    )
+    alone = model.displacement(steps, start_covariance=spread[:size, :size])
+    block = np.zeros_like(spread)
+    block[:size, :size] = spread[:size, :size]
+    np.testing.assert_allclose(alone, model.displacement(steps, start_covariance=block))
+    with pytest.raises(ValueError, match="start_covariance has shape"):
+        model.displacement(steps, start_covariance=np.ones(3))
