@@ -16,6 +16,14 @@ if _TYPE_CHECKING:
     __version__: str
 
     from sgdtheory.agreement import Agreement, discrete_over_continuous
+    from sgdtheory.anomalous_diffusion import (
+        Growth,
+        SlowDirection,
+        heavy_tail,
+        saturation,
+        slow_direction,
+        white,
+    )
     from sgdtheory.backward_error_analysis import (
         SlowManifold,
         implicit_regularization,
@@ -23,13 +31,18 @@ if _TYPE_CHECKING:
     )
     from sgdtheory.compression import SettingsRange
     from sgdtheory.correlated_directions import DirectionPair
+    from sgdtheory.crossovers import Crossovers
     from sgdtheory.dense_predictor import DensePredictor
     from sgdtheory.derivation import Derivation, Step
     from sgdtheory.diffusion import ornstein_uhlenbeck
     from sgdtheory.discrete_time import recursion
+    from sgdtheory.displacement import DisplacementParts
+    from sgdtheory.elasticities import Sensitivities, sensitivities
     from sgdtheory.ensembles.linear_regression import LinearRegressionEnsemble
     from sgdtheory.ensembles.quadratic import QuadraticEnsemble
+    from sgdtheory.equivalent_settings import equivalent, exchange
     from sgdtheory.finite_dataset import FiniteDataset
+    from sgdtheory.flat_direction import diffusion_rate, flat_displacement, velocity_memory
     from sgdtheory.fluctuation_dissipation import (
         FluctuationDissipation,
         fluctuation_dissipation_relations,
@@ -37,18 +50,31 @@ if _TYPE_CHECKING:
     from sgdtheory.gaussian_inputs import GaussianInputs
     from sgdtheory.gaussian_process import UnstableError
     from sgdtheory.hyperparameters import Hyperparameters
+    from sgdtheory.lanczos_quadrature import LanczosEstimate, LanczosQuadrature
     from sgdtheory.landscape import Landscape
     from sgdtheory.langevin import Langevin
     from sgdtheory.linear_recursion import LinearRecursion
     from sgdtheory.lowering import LoweredFunction, lower
     from sgdtheory.modified_equations import modified_equation
+    from sgdtheory.named_densities import log_normal, marchenko_pastur, power_law
+    from sgdtheory.negative_tails import NegativeTail
     from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
+    from sgdtheory.plotting import plot_spectrum
     from sgdtheory.predictor import Predictor
     from sgdtheory.probability_flow import ProbabilityFlow, fokker_planck
     from sgdtheory.repeated_epochs import FixedOrderRecursion
     from sgdtheory.reshuffled_epochs import ReshuffledRecursion
     from sgdtheory.sampling import Sampling
+    from sgdtheory.scaling import (
+        ScalingLaw,
+        ScalingTable,
+        observables,
+        scaling_exponents,
+        scaling_laws,
+    )
+    from sgdtheory.spectral_density import SpectralDensity
     from sgdtheory.spectrum import CompressedSpectrum, Spectrum
+    from sgdtheory.successive_increments import doubling_identity, exponent_bound
     from sgdtheory.update_rule import (
         UpdateRule,
         dampened,
@@ -65,6 +91,14 @@ _CHAPTERS = {
         "Agreement",
         "discrete_over_continuous",
     ),
+    "anomalous_diffusion": (
+        "Growth",
+        "SlowDirection",
+        "heavy_tail",
+        "saturation",
+        "slow_direction",
+        "white",
+    ),
     "backward_error_analysis": (
         "SlowManifold",
         "implicit_regularization",
@@ -72,6 +106,7 @@ _CHAPTERS = {
     ),
     "compression": ("SettingsRange",),
     "correlated_directions": ("DirectionPair",),
+    "crossovers": ("Crossovers",),
     "dense_predictor": ("DensePredictor",),
     "derivation": (
         "Derivation",
@@ -79,9 +114,23 @@ _CHAPTERS = {
     ),
     "diffusion": ("ornstein_uhlenbeck",),
     "discrete_time": ("recursion",),
+    "displacement": ("DisplacementParts",),
+    "elasticities": (
+        "Sensitivities",
+        "sensitivities",
+    ),
     "ensembles.linear_regression": ("LinearRegressionEnsemble",),
     "ensembles.quadratic": ("QuadraticEnsemble",),
+    "equivalent_settings": (
+        "equivalent",
+        "exchange",
+    ),
     "finite_dataset": ("FiniteDataset",),
+    "flat_direction": (
+        "diffusion_rate",
+        "flat_displacement",
+        "velocity_memory",
+    ),
     "fluctuation_dissipation": (
         "FluctuationDissipation",
         "fluctuation_dissipation_relations",
@@ -89,6 +138,10 @@ _CHAPTERS = {
     "gaussian_inputs": ("GaussianInputs",),
     "gaussian_process": ("UnstableError",),
     "hyperparameters": ("Hyperparameters",),
+    "lanczos_quadrature": (
+        "LanczosEstimate",
+        "LanczosQuadrature",
+    ),
     "landscape": ("Landscape",),
     "langevin": ("Langevin",),
     "linear_recursion": ("LinearRecursion",),
@@ -97,7 +150,14 @@ _CHAPTERS = {
         "lower",
     ),
     "modified_equations": ("modified_equation",),
+    "named_densities": (
+        "log_normal",
+        "marchenko_pastur",
+        "power_law",
+    ),
+    "negative_tails": ("NegativeTail",),
     "ornstein_uhlenbeck_process": ("OrnsteinUhlenbeck",),
+    "plotting": ("plot_spectrum",),
     "predictor": ("Predictor",),
     "probability_flow": (
         "ProbabilityFlow",
@@ -106,9 +166,21 @@ _CHAPTERS = {
     "repeated_epochs": ("FixedOrderRecursion",),
     "reshuffled_epochs": ("ReshuffledRecursion",),
     "sampling": ("Sampling",),
+    "scaling": (
+        "ScalingLaw",
+        "ScalingTable",
+        "observables",
+        "scaling_exponents",
+        "scaling_laws",
+    ),
+    "spectral_density": ("SpectralDensity",),
     "spectrum": (
         "CompressedSpectrum",
         "Spectrum",
+    ),
+    "successive_increments": (
+        "doubling_identity",
+        "exponent_bound",
     ),
     "update_rule": (
         "UpdateRule",
@@ -124,46 +196,76 @@ _HOMES = {name: chapter for chapter, names in _CHAPTERS.items() for name in name
 __all__ = [
     "Agreement",
     "CompressedSpectrum",
+    "Crossovers",
     "DensePredictor",
     "Derivation",
     "DirectionPair",
+    "DisplacementParts",
     "FiniteDataset",
     "FixedOrderRecursion",
     "FluctuationDissipation",
     "GaussianInputs",
+    "Growth",
     "Hyperparameters",
+    "LanczosEstimate",
+    "LanczosQuadrature",
     "Landscape",
     "Langevin",
     "LinearRecursion",
     "LinearRegressionEnsemble",
     "LoweredFunction",
+    "NegativeTail",
     "OrnsteinUhlenbeck",
     "Predictor",
     "ProbabilityFlow",
     "QuadraticEnsemble",
     "ReshuffledRecursion",
     "Sampling",
+    "ScalingLaw",
+    "ScalingTable",
+    "Sensitivities",
     "SettingsRange",
+    "SlowDirection",
     "SlowManifold",
+    "SpectralDensity",
     "Spectrum",
     "Step",
     "UnstableError",
     "UpdateRule",
     "dampened",
+    "diffusion_rate",
     "discrete_over_continuous",
+    "doubling_identity",
+    "equivalent",
+    "exchange",
+    "exponent_bound",
+    "flat_displacement",
     "fluctuation_dissipation_relations",
     "fokker_planck",
     "heavy_ball",
+    "heavy_tail",
     "implicit_regularization",
+    "log_normal",
     "lower",
+    "marchenko_pastur",
     "modified_equation",
     "nesterov",
+    "observables",
     "ornstein_uhlenbeck",
     "plain_sgd",
+    "plot_spectrum",
+    "power_law",
     "quasi_hyperbolic",
     "recursion",
+    "saturation",
+    "scaling_exponents",
+    "scaling_laws",
+    "sensitivities",
+    "slow_direction",
     "slow_manifold",
     "symbols",
+    "velocity_memory",
+    "white",
 ]
 
 

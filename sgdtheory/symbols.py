@@ -19,6 +19,7 @@ __all__ = [
     "S",
     "Sigma",
     "Sigma_ij",
+    "amplitude",
     "average",
     "beta",
     "component",
@@ -26,6 +27,7 @@ __all__ = [
     "delta",
     "density",
     "dimension",
+    "edge",
     "epsilon",
     "eta",
     "friction",
@@ -48,11 +50,13 @@ __all__ = [
     "phase",
     "phase_space",
     "prediction_error",
+    "primed",
     "rho",
     "shift",
     "sigma2",
     "spread",
     "t",
+    "tail",
     "tau",
     "term",
     "theta",
@@ -164,6 +168,12 @@ dimension = Symbol("d", integer=True, positive=True)
 """Number of parameters."""
 spread = Symbol("P", nonnegative=True)
 """Mean square distance from the true weights along a direction. Unit: θ²."""
+amplitude = Symbol("A", positive=True)
+"""Amplitude of a density of eigenvalues. Unit: directions times the power of ρ that makes it."""
+tail = Symbol("a", positive=True)
+"""Exponent of a heavy density of flat directions, A ρ^(−1−a)."""
+edge = Symbol("b", positive=True)
+"""Exponent of a density that vanishes in number towards flat directions, A ρ^(b−1)."""
 prediction_error = Symbol("T", nonnegative=True)
 """tr(HP), the mean square error of a regression's prediction beside the labels' own noise."""
 mass = Symbol("m", nonnegative=True)
@@ -273,6 +283,15 @@ def component(letter: Symbol, index: str) -> Symbol:
     theta_i
     """
     return _Letter(f"{letter}_{index}", real=True)
+
+
+def primed(letter: Symbol) -> Symbol:
+    """The new value of a setting that changes, with the same assumptions.
+
+    >>> primed(S), primed(beta).is_nonnegative
+    (S', True)
+    """
+    return _Letter(f"{letter}'", **letter.assumptions0)
 
 
 def average(*factors: Symbol) -> Symbol:
