@@ -29,6 +29,7 @@ if _TYPE_CHECKING:
         implicit_regularization,
         slow_manifold,
     )
+    from sgdtheory.calibration import Calibration, calibrate
     from sgdtheory.compression import SettingsRange
     from sgdtheory.correlated_directions import DirectionPair
     from sgdtheory.crossovers import Crossovers
@@ -103,6 +104,10 @@ _CHAPTERS = {
         "SlowManifold",
         "implicit_regularization",
         "slow_manifold",
+    ),
+    "calibration": (
+        "Calibration",
+        "calibrate",
     ),
     "compression": ("SettingsRange",),
     "correlated_directions": ("DirectionPair",),
@@ -195,6 +200,7 @@ _HOMES = {name: chapter for chapter, names in _CHAPTERS.items() for name in name
 
 __all__ = [
     "Agreement",
+    "Calibration",
     "CompressedSpectrum",
     "Crossovers",
     "DensePredictor",
@@ -232,6 +238,7 @@ __all__ = [
     "Step",
     "UnstableError",
     "UpdateRule",
+    "calibrate",
     "dampened",
     "diffusion_rate",
     "discrete_over_continuous",

@@ -1,17 +1,21 @@
-r"""How many updates a velocity is remembered: what sets ballistic steps apart from diffusion."""
+r"""A direction without curvature: its steps, for how long they are remembered, and its diffusion.
+
+It has no stationary position, but stationary steps. Every other direction is like it before it
+relaxes.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from sympy import Expr, Matrix, factor, limit
+from sympy import Dummy, Expr, Matrix, factor, limit, powsimp, simplify, summation
 
 from sgdtheory import symbols as s
 from sgdtheory.discrete_time import recursion
 from sgdtheory.normal_form import factored
 from sgdtheory.update_rule import UpdateRule
 
-__all__ = ["diffusion_rate", "velocity_memory"]
+__all__ = ["diffusion_rate", "flat_displacement", "velocity_memory"]
 
 
 @lru_cache(maxsize=64)
@@ -56,3 +60,32 @@ def velocity_memory(rule: UpdateRule) -> Expr:
     # Of one update the displacement is 2 (G B)_θθ: no function of time is left in it.
     first = 2 * (process.generator * process.stationary_covariance())[0, 0]
     return factored(diffusion_rate(rule) / limit(factor(first), s.h, 0))
+
+
+@lru_cache(maxsize=64)
+def flat_displacement(rule: UpdateRule) -> Expr:
+    r"""D(k)/D(1) of a flat direction: the sum over the correlations of its steps, closed.
+
+    .. math:: k + 2\sum_{j=1}^{k-1} (k - j)\, r_1 c^{j-1}
+
+    with c the velocity's own root and r₁ the correlation of successive steps.
+
+    Args:
+        rule: the optimiser.
+
+    >>> from sgdtheory import heavy_ball
+    >>> factor(flat_displacement(heavy_ball()).subs(s.k, 2))
+    2*(beta + 1)
+    """
+    process = recursion(rule, noise=s.Sigma, curvature=s.h)
+    G, B = process.generator, process.stationary_covariance()
+    one, two = (2 * (X * B)[0, 0] for X in (G, 2 * G - G * G))
+    first = factor(limit(factor(two / one), s.h, 0) / 2 - 1)
+    if first == 0:
+        return s.k
+    root = factor(1 - process.trace.subs(s.h, 0))
+    c, j, k = Dummy("c"), Dummy("j", integer=True), Dummy("k", integer=True, positive=True)
+    # The general branch of the sum; c = 1 would be a velocity that is never forgotten.
+    general = simplify(summation((k - j) * c ** (j - 1), (j, 1, k - 1))).args[-1].expr
+    total = powsimp(general.expand())
+    return s.k + 2 * first * factor(total.subs({k: s.k, c: root}))

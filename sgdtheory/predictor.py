@@ -15,12 +15,12 @@ from sgdtheory import symbols as s
 from sgdtheory.arrays import backend_of, detached, like
 from sgdtheory.crossovers import Crossovers, first_update
 from sgdtheory.dense_predictor import DensePredictor
+from sgdtheory.flat_direction import velocity_memory
 from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.landscape import Landscape
 from sgdtheory.lowering import lower
 from sgdtheory.predicted_displacement import PredictedDisplacement
 from sgdtheory.time_scales import regimes, relaxation_time, relaxation_updates
-from sgdtheory.velocity_memory import velocity_memory
 
 __all__ = ["Predictor"]
 

@@ -2,27 +2,42 @@ r"""The spectrum of a model: eigenvalues of its Hessian, and the gradient noise 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sympy import Symbol
 
-from sgdtheory.arrays import backend_of, detached, like, shortened
+from sgdtheory.arrays import backend_of, concatenated, detached, like, shortened
 from sgdtheory.chebyshev_blocks import ChebyshevBlocks
 from sgdtheory.compression import SettingsRange, points_of_block
+from sgdtheory.gathered_chunks import GatheredChunks
+from sgdtheory.measured_directions import MeasuredDirections
 from sgdtheory.number_checks import check_number
+from sgdtheory.spectral_density import SpectralDensity
 from sgdtheory.update_rule import UpdateRule, heavy_ball
 
 __all__ = ["CompressedSpectrum", "Spectrum"]
 
 # Blocks of eigenvalues reach 900 octaves below the largest.
 _SMALLEST_LARGEST = 1e-30
+_FINEST = 1e-12
+
+
+def _range(
+    momentum: float,
+    stability: float,
+    rule: UpdateRule | None,
+    parameters: Mapping[Symbol, float] | None,
+    fixed_order: bool,
+) -> SettingsRange:
+    own = tuple((parameters or {}).items())
+    return SettingsRange(momentum, stability, rule or heavy_ball(), own, fixed_order)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Spectrum:
+class Spectrum(MeasuredDirections):
     r"""Hessian eigenvalues ρ_i and one example's gradient variance Σ_i along each eigenvector.
 
     Args:
@@ -31,6 +46,7 @@ class Spectrum:
         noise_variances: Σ_i ≥ 0, shape (modes,), for noise that shares H's eigenvectors without
             being proportional to it. Unit: (loss/θ)².
         counts: multiplicities > 0, shape (modes,); they weigh sums and leave the modes axis alone.
+        negative_tails: what was done about negative eigenvalues; constructors write it.
 
     Raises:
         ValueError: naming the argument, its value and the limit it broke.
@@ -39,79 +55,135 @@ class Spectrum:
     array([6. , 1.5])
     """
 
-    eigenvalues: Any
-    noise_scale: Any = None
-    noise_variances: Any = None
-    counts: Any = None
+    @staticmethod
+    def from_density(
+        density: SpectralDensity,
+        noise_scale: float = 1.0,
+        tolerance: float = 1e-8,
+        *,
+        momentum: float = 0.9,
+        stability: float = 0.9,
+        rule: UpdateRule | None = None,
+        parameters: Mapping[Symbol, float] | None = None,
+        fixed_order: bool = False,
+    ) -> CompressedSpectrum:
+        """A few hundred directions with counts > 0 that stand for a density in every sum.
 
-    def __post_init__(self) -> None:
-        others = {
-            name: getattr(self, name) for name in ("noise_scale", "noise_variances", "counts")
-        }
-        if backend_of([self.eigenvalues]) == "numpy" and backend_of(others.values()) == "torch":
-            tensors = [name for name, value in others.items() if backend_of([value]) == "torch"]
-            raise ValueError(
-                f"eigenvalues is no tensor but {', '.join(tensors)} is: pass tensors throughout."
+        On blocks of a factor of 8 the density's own Gauss rule, with as many nodes as the theory
+        asks for in the range of settings: it is exact for what `compress` interpolates there. What
+        is promised is what `compress` promises.
+
+        Args:
+            density: of eigenvalues, with the number of directions and outliers.
+            noise_scale: σ². Unit: loss.
+            tolerance: largest relative error, ≥ 1e-12, of displacements and of sums of variances.
+            momentum: the largest β for which it is to hold.
+            stability: the largest ηh for which it is to hold, as a fraction of the rule's limit.
+            rule: the optimiser, heavy ball by default.
+            parameters: values of the rule's further symbols.
+            fixed_order: whether it is to hold for sampling="fixed_order", too.
+
+        Raises:
+            ValueError: for a density that is too singular, or a range that needs too many
+                directions.
+
+        >>> from sgdtheory.named_densities import marchenko_pastur
+        >>> spectrum = Spectrum.from_density(marchenko_pastur(0.5, directions=1000))
+        >>> len(spectrum) < 300, round(spectrum.size, 9), round(float(spectrum.moment(2)), 9)
+        (True, 1000.0, 1.5)
+        """
+        if not isinstance(density, SpectralDensity):
+            raise ValueError(  # noqa: TRY004
+                f"density = {shortened(density)}: give a SpectralDensity, as power_law(...) is."
             )
-        eigenvalues = _array("eigenvalues", self.eigenvalues, self.eigenvalues)
-        object.__setattr__(self, "eigenvalues", eigenvalues)
-        _check_vector("eigenvalues", eigenvalues)
-        if self.noise_scale is not None and self.noise_variances is not None:
+        check_number("tolerance", tolerance, at_least=_FINEST, below=1.0)
+        settings = _range(momentum, stability, rule, parameters, fixed_order)
+        # n nodes of a Gauss rule integrate what 2n points interpolate.
+        nodes, counts = density.nodes_and_counts(
+            lambda block: points_of_block(settings, tolerance, block) // 2 + 1, tolerance
+        )
+        return CompressedSpectrum(
+            nodes,
+            noise_scale,
+            counts=counts,
+            tolerance=tolerance,
+            settings=settings,
+            largest=density.largest,
+        )
+
+    @classmethod
+    def joined(cls, spectra: Sequence[Spectrum]) -> Spectrum:
+        """The directions of several spectra, as one.
+
+        Args:
+            spectra: at least one, none of them compressed: join first, compress afterwards.
+
+        Returns:
+            A spectrum with their `noise_scale`, if that is the same, else with noise variances.
+
+        Raises:
+            ValueError: naming the one that does not fit.
+
+        >>> whole = Spectrum.joined([Spectrum([1.0, 2.0]), Spectrum([0.1], counts=[50])])
+        >>> whole.size, whole.noise_scale
+        (52.0, 1.0)
+        """
+        for number, part in enumerate(spectra):
+            _require_whole(f"spectra[{number}]", part)
+        if not spectra:
+            raise ValueError("spectra: there are none. Give at least one.")
+        if len({backend_of([part.eigenvalues]) for part in spectra}) > 1:
+            raise ValueError("spectra: some hold tensors and some do not. Pass tensors throughout.")
+        scale, *others = (part.noise_scale for part in spectra)
+        # Tensors of equal value have gradients of their own.
+        alike = scale is not None and all(
+            other is scale or (backend_of([other, scale]) == "numpy" and other == scale)
+            for other in others
+        )
+        rho = concatenated([part.eigenvalues for part in spectra])
+        counts = [
+            like(np.ones(len(part)), part.eigenvalues) if part.counts is None else part.counts
+            for part in spectra
+        ]
+        return cls(
+            rho,
+            scale if alike else None,
+            None if alike else concatenated([part.variances for part in spectra]),
+            concatenated(counts),
+            negative_tails=tuple(tail for part in spectra for tail in part.negative_tails),
+        )
+
+    def sample(self, size: int, rng: np.random.Generator) -> Spectrum:
+        """A random finite spectrum: independent draws, each direction as likely as any other.
+
+        Args:
+            size: how many directions.
+            rng: the source of randomness.
+
+        Raises:
+            ValueError: where counts are negative, which are no probabilities.
+
+        >>> few = Spectrum([2.0, 1.0], counts=[1, 1e6]).sample(10, np.random.default_rng(0))
+        >>> few.size, few.eigenvalues
+        (10.0, array([1.]))
+        """
+        check_number("size", size, at_least=1)
+        weights = np.ones(len(self)) if self.counts is None else detached(self.counts)
+        if weights.min() < 0:
             raise ValueError(
-                f"noise_scale = {self.noise_scale} and noise_variances were both given: "
-                "give the one or the other."
+                "counts of both signs are no probabilities. Sample the spectrum that this one was "
+                "compressed from."
             )
-        if self.noise_variances is None:
-            self._check_proportional()
-        else:
-            variances = _array("noise_variances", self.noise_variances, eigenvalues)
-            object.__setattr__(self, "noise_variances", variances)
-            _check_vector("noise_variances", variances, len(eigenvalues))
-            _check_minimum("noise_variances", variances, 0.0)
-        if self.counts is not None:
-            counts = _array("counts", self.counts, eigenvalues)
-            object.__setattr__(self, "counts", counts)
-            _check_vector("counts", counts, len(eigenvalues))
-            self._check_counts(counts)
-
-    def _check_proportional(self) -> None:
-        scale = 1.0 if self.noise_scale is None else self.noise_scale
-        object.__setattr__(self, "noise_scale", scale)
-        value = detached(scale)
-        number = value.shape == () and value.dtype.kind in "fiu"
-        if not (number and np.isfinite(value) and value >= 0):
-            raise ValueError(f"noise_scale = {scale!r}: it must be one finite number ≥ 0.")
-        rho = detached(self.eigenvalues)
-        if np.any(rho < 0):
-            i = int(np.argmin(rho))
-            raise ValueError(
-                f"eigenvalues[{i}] = {rho[i]}: noise proportional to the Hessian would have a "
-                "negative variance there; the limit is ≥ 0. Give noise_variances=, or leave the "
-                "direction out."
-            )
-
-    def __repr__(self) -> str:
-        rho = detached(self.eigenvalues)
-        return f"<{type(self).__name__} of {len(rho)} eigenvalues, {rho.min():g} to {rho.max():g}>"
-
-    def _check_counts(self, counts: Any) -> None:
-        _check_minimum("counts", counts, 0.0, strict=True)
-
-    @property
-    def variances(self) -> Any:
-        """Σ_i, shape (modes,)."""
-        if self.noise_variances is not None:
-            return self.noise_variances
-        return self.noise_scale * self.eigenvalues
-
-    def __len__(self) -> int:
-        return len(self.eigenvalues)
-
-    def total(self, per_mode: Any) -> Any:
-        """Sum over the modes (the last axis), weighted by `counts`."""
-        if self.counts is None:
-            return per_mode.sum(-1)
-        return (per_mode * like(self.counts, per_mode)).sum(-1)
+        drawn = rng.multinomial(int(size), np.asarray(weights / weights.sum(), dtype=np.float64))
+        there = np.flatnonzero(drawn)
+        own = self.noise_variances
+        return Spectrum(
+            self.eigenvalues[there],
+            self.noise_scale,
+            None if own is None else own[there],
+            like(drawn[there], self.eigenvalues),
+            negative_tails=self.negative_tails,
+        )
 
     def require_for(
         self, hyperparameters: Any, rule: UpdateRule, parameters: Any, sampling: str
@@ -137,7 +209,7 @@ class Spectrum:
     ) -> CompressedSpectrum:
         """A few hundred directions that stand for all of them in every sum over directions.
 
-        One pass over the eigenvalues; see `compressed`, which takes them as they come.
+        One pass over the eigenvalues; `CompressedSpectrum.of` takes them as they come.
 
         Args:
             tolerance: largest relative error, ≥ 1e-12, of displacements and of sums of variances;
@@ -180,7 +252,10 @@ class Spectrum:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CompressedSpectrum(Spectrum):
-    """Directions that stand for a larger number of others, with counts of either sign.
+    """Directions that stand for a larger number of others, or for a density.
+
+    Made by `compress` its counts have both signs, and are of no meaning one by one; made by
+    `from_density` they are > 0.
 
     Args:
         tolerance: largest relative error of displacement and of sums of variances.
@@ -195,20 +270,15 @@ class CompressedSpectrum(Spectrum):
     def _check_counts(self, counts: Any) -> None:
         """An interpolant's weights have both signs; their sums are what counts."""
 
-    @property
-    def size(self) -> float:
-        """Directions that it stands for."""
-        return float(detached(self.counts).sum())
-
     def compress(self, *args: Any, **settings: Any) -> CompressedSpectrum:
-        """Refused: the bound on the error is for counts > 0.
+        """Refused: the bound on the error is for a whole spectrum.
 
         Raises:
             ValueError: always.
         """
         raise ValueError(
-            "this spectrum is compressed already, and its counts have both signs. Compress the "
-            "spectrum that it came from."
+            "this spectrum is compressed already, for the settings that it declares. Compress the "
+            "spectrum that it came from, or ask from_density for other settings."
         )
 
     def require_for(
@@ -297,104 +367,21 @@ class CompressedSpectrum(Spectrum):
         >>> round(small.size, 6), len(small) < 200
         (3000.0, True)
         """
-        check_number("tolerance", tolerance, at_least=1e-12, below=1.0)
+        check_number("tolerance", tolerance, at_least=_FINEST, below=1.0)
         check_number("largest", largest, above=_SMALLEST_LARGEST)
-        own = tuple((parameters or {}).items())
-        settings = SettingsRange(momentum, stability, rule or heavy_ball(), own, fixed_order)
+        settings = _range(momentum, stability, rule, parameters, fixed_order)
         blocks = ChebyshevBlocks(largest, lambda block: points_of_block(settings, tolerance, block))
-        gathered = _Gathered(blocks, largest)
+        gathered = GatheredChunks(blocks, largest)
         for number, chunk in enumerate(chunks):
+            _require_whole(f"chunk {number}", chunk)
             gathered.add(number, chunk)
         return cls(**gathered.directions(), tolerance=tolerance, settings=settings, largest=largest)
 
 
-class _Gathered:
-    """Chunks of a spectrum, as the measures Σ n δ(ρ) and, for noise of its own, Σ nΣ δ(ρ)."""
-
-    def __init__(self, blocks: ChebyshevBlocks, largest: float) -> None:
-        self._blocks, self._largest = blocks, largest
-        self._noise_scales: set[float | None] = set()
-        self._highest = 0.0
-        self._kind: Any = None
-
-    def add(self, number: int, chunk: Spectrum) -> None:
-        if not isinstance(chunk, Spectrum):
-            raise ValueError(  # noqa: TRY004
-                f"chunk {number} = {shortened(chunk)}: give each as a Spectrum(eigenvalues)."
-            )
-        rho = detached(chunk.eigenvalues)
-        if getattr(chunk.eigenvalues, "requires_grad", False):
-            raise ValueError(
-                "eigenvalues require a gradient, which a compression cannot pass on. Give "
-                "eigenvalues.detach()."
-            )
-        if rho.min() < 0 or rho.max() > self._largest:
-            raise ValueError(
-                f"eigenvalues of chunk {number} reach from {rho.min():g} to {rho.max():g}: they "
-                f"must lie between 0 and largest = {self._largest:g}. Leave others out, or keep "
-                "them in a spectrum of their own."
-            )
-        self._kind = chunk.eigenvalues
-        own_noise = chunk.noise_variances is not None
-        self._noise_scales.add(None if own_noise else float(detached(chunk.noise_scale)))
-        if len(self._noise_scales) > 1:
-            raise ValueError(
-                f"chunk {number} has another noise_scale: {self._noise_scales}. Chunks need the "
-                "same noise_scale, or noise_variances each."
-            )
-        weights = [np.ones(len(rho)) if chunk.counts is None else detached(chunk.counts)]
-        if own_noise:
-            variances = detached(chunk.noise_variances)
-            self._highest = max(self._highest, float(variances.max()))
-            weights.append(weights[0] * variances)
-        self._blocks.add(np.asarray(rho, dtype=np.float64), np.array(weights))
-
-    def directions(self) -> dict[str, Any]:
-        """Eigenvalues, noise and counts.
-
-        Sums are linear in the noise, so a direction with any is in part one without, and in part
-        one with the highest there is.
-        """
-        if not self._noise_scales:
-            raise ValueError("chunks: there are no chunks. Give at least one spectrum.")
-        nodes, weights = self._blocks.nodes_and_weights()
-        (scale,) = self._noise_scales
-        if scale is not None:
-            found = {"eigenvalues": nodes, "counts": weights[0]}
-        else:
-            noisy = weights[1] / (self._highest or 1.0)
-            found = {
-                "eigenvalues": np.concatenate([nodes, nodes]),
-                "noise_variances": np.repeat([0.0, self._highest], len(nodes)),
-                "counts": np.concatenate([weights[0] - noisy, noisy]),
-            }
-        arrays = {name: like(values, self._kind) for name, values in found.items()}
-        return {**arrays, "noise_scale": scale}
-
-
-def _array(name: str, values: Any, reference: Any) -> Any:
-    try:
-        return like(values, reference)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} = {values!r}: give an array of real numbers.") from None
-
-
-def _check_vector(name: str, values: Any, length: int | None = None) -> None:
-    shape = tuple(values.shape)
-    if len(shape) != 1 or shape[0] == 0:
-        raise ValueError(f"{name} has shape {shape}: it must be one-dimensional and not empty.")
-    if length is not None and shape[0] != length:
-        raise ValueError(f"{name} has {shape[0]} entries for {length} eigenvalues: give one each.")
-    plain = detached(values)
-    if not np.all(np.isfinite(plain)):
-        i = int(np.argmin(np.isfinite(plain)))
-        raise ValueError(f"{name}[{i}] = {plain[i]}: it must be finite. Remove or repair it.")
-
-
-def _check_minimum(name: str, values: Any, minimum: float, strict: bool = False) -> None:
-    plain = detached(values)
-    bad = plain <= minimum if strict else plain < minimum
-    if np.any(bad):
-        i = int(np.argmax(bad))
-        sign = ">" if strict else "≥"
-        raise ValueError(f"{name}[{i}] = {plain[i]}: it must be {sign} {minimum:g}.")
+def _require_whole(name: str, part: Any) -> None:
+    if not isinstance(part, Spectrum) or isinstance(part, CompressedSpectrum):
+        raise ValueError(  # noqa: TRY004
+            f"{name} = {shortened(part)}: give a Spectrum that is not compressed. Put spectra "
+            "together first and compress them afterwards; outliers are added to a density by its "
+            "with_outliers."
+        )

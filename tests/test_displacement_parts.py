@@ -9,7 +9,7 @@ import pytest
 
 import sgdtheory as sgd
 from sgdtheory import symbols as s
-from sgdtheory.velocity_memory import diffusion_rate, velocity_memory
+from sgdtheory.flat_direction import diffusion_rate, velocity_memory
 
 RULES = {
     "plain_sgd": (sgd.plain_sgd(), {}),

@@ -1,0 +1,138 @@
+r"""How often the intervals of `sgdtheory.calibrate` hold what they should: a simulation.
+
+`python -m validation.calibration_coverage` writes one row a rule, regime and length of record. The
+runs are simulated update by update; every direction of one record is a run of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+import sgdtheory as sgd
+from sgdtheory import symbols as s
+from validation.data import Array
+
+RATE, BATCH, NOISE, MINIMUM = 0.1, 16, 2.0, 0.7
+
+Update = Callable[[Array, Array, Array, float], tuple[Array, Array]]
+
+
+def _heavy_ball(x: Array, v: Array, g: Array, beta: float) -> tuple[Array, Array]:
+    v = beta * v - g
+    return x + RATE * v, v
+
+
+def _nesterov(x: Array, v: Array, g: Array, beta: float) -> tuple[Array, Array]:
+    v = beta * v - g
+    return x + RATE * (beta * v - g), v
+
+
+def _quasi_hyperbolic(x: Array, v: Array, g: Array, beta: float) -> tuple[Array, Array]:
+    v = beta * v - (1 - beta) * g
+    return x + RATE * (0.7 * v - 0.3 * g), v
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is simulated: a rule by hand, its twin, momentum, curvature, steps."""
+
+    name: str
+    update: Update
+    rule: sgd.UpdateRule
+    momentum: float
+    curvature: float
+    steps: int
+
+    @property
+    def parameters(self) -> dict[object, float]:
+        """Of the rule's own symbols."""
+        return {s.nu: 0.7} if self.name == "quasi-hyperbolic" else {}
+
+
+CELLS = (
+    Cell("plain SGD", _heavy_ball, sgd.plain_sgd(), 0.0, 1.0, 1000),
+    Cell("plain SGD", _heavy_ball, sgd.plain_sgd(), 0.0, 0.1, 1000),
+    Cell("plain SGD", _heavy_ball, sgd.plain_sgd(), 0.0, 0.02, 1000),
+    Cell("heavy ball", _heavy_ball, sgd.heavy_ball(), 0.9, 2.0, 1000),
+    Cell("heavy ball", _heavy_ball, sgd.heavy_ball(), 0.9, 0.02, 1000),
+    Cell("heavy ball", _heavy_ball, sgd.heavy_ball(), 0.9, 0.02, 5000),
+    Cell("heavy ball", _heavy_ball, sgd.heavy_ball(), 0.9, 0.002, 1500),
+    Cell("Nesterov", _nesterov, sgd.nesterov(), 0.9, 0.5, 1000),
+    Cell("quasi-hyperbolic", _quasi_hyperbolic, sgd.quasi_hyperbolic(), 0.9, 0.5, 1000),
+)
+
+
+def simulated(cell: Cell, runs: int, seed: int) -> tuple[Array, Array]:
+    """Positions and velocities, (steps, runs), from a long way into the stationary state."""
+    rng = np.random.default_rng(seed)
+    x, v = np.full(runs, MINIMUM), np.zeros(runs)
+    positions, velocities = [], []
+    forgotten = int(20 * (1 + 1 / (RATE * cell.curvature)) + 20 / (1 - cell.momentum))
+    for step in range(forgotten + cell.steps):
+        error = np.sqrt(NOISE / BATCH) * rng.standard_normal(runs)
+        gradient = cell.curvature * (x - MINIMUM) + error
+        x, v = cell.update(x, v, gradient, cell.momentum)
+        if step >= forgotten:
+            positions.append(x)
+            velocities.append(v)
+    return np.array(positions), np.array(velocities)
+
+
+def coverage(cell: Cell, runs: int = 2000, seed: int = 0) -> dict[str, float]:
+    """Shares of the 95 % intervals that hold the truth, and how long the records were."""
+    hyper = sgd.Hyperparameters(RATE, cell.momentum, BATCH)
+    positions, velocities = simulated(cell, runs, seed)
+    found = sgd.calibrate(
+        positions, hyper, velocities, rule=cell.rule, parameters=dict(cell.parameters)
+    )
+
+    def share(interval: Array, truth: float) -> float:
+        return float(np.mean((interval[:, 0] <= truth) & (truth <= interval[:, 1])))
+
+    exact = sgd.Predictor(
+        hyper, sgd.Spectrum([cell.curvature]), rule=cell.rule, parameters=dict(cell.parameters)
+    )
+    estimated = found.momentum_error.max() > 0
+    return {
+        "relaxations": cell.steps / float(exact.relaxation_steps[0]),
+        "curvature": share(found.curvature_interval, cell.curvature),
+        "noise": share(found.noise_variance_interval, NOISE),
+        "momentum": share(found.momentum_interval, cell.momentum) if estimated else float("nan"),
+        "bias": float(np.median(found.curvature) / cell.curvature - 1),
+        "whiteness": float(np.mean(found.whiteness < 0.05)),
+    }
+
+
+def main(output: Path = Path("docs/calibration/coverage.csv"), runs: int = 2000) -> None:
+    """Measure coverage and write a table.
+
+    Args:
+        output: the table.
+        runs: simulated a row; 2000 make a standard error of 0.5 %.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ["rule", "β", "ηh", "record / relaxation", "h covered", "Σ covered", "1 − β covered"]
+            + ["median of h / truth − 1", "whiteness p < 0.05"]
+        )
+        for cell in CELLS:
+            row = coverage(cell, runs)
+            momentum = "not estimated" if np.isnan(row["momentum"]) else f"{row['momentum']:.3f}"
+            writer.writerow(
+                [cell.name, cell.momentum, f"{RATE * cell.curvature:g}"]
+                + [f"{row['relaxations']:.3g}", f"{row['curvature']:.3f}", f"{row['noise']:.3f}"]
+                + [momentum, f"{row['bias']:+.3f}", f"{row['whiteness']:.3f}"]
+            )
+            file.flush()
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
