@@ -72,23 +72,20 @@ def maximum(likelihood: Likelihood, start: Array, free: Array | None = None) -> 
 
 
 def _derivatives(likelihood: Likelihood, at: Array, value: Array) -> tuple[Array, Array]:
-    count = at.shape[1]
-    shifts = _STEP * np.eye(count)
-    up, down = (
-        np.stack([likelihood(at + sign * shift) for shift in shifts], axis=1) for sign in (1, -1)
-    )
-    gradient = (up - down) / (2 * _STEP)
-    information = np.zeros((*at.shape, count))
-    for i in range(count):
-        information[:, i, i] = -(up[:, i] - 2 * value + down[:, i]) / _STEP**2
-    if count == 2:
-        both = likelihood(at + shifts.sum(0))
-        mixed = -(both - up[:, 0] - up[:, 1] + value) / _STEP**2
-        # A one-sided mixed difference has half of the others' second differences in it.
-        other = likelihood(at - shifts.sum(0))
-        back = -(other - down[:, 0] - down[:, 1] + value) / _STEP**2
-        information[:, 0, 1] = information[:, 1, 0] = (mixed + back) / 2
-    # Beside a limit, where a neighbour has no likelihood, there is no slope to follow.
+    shifts = _STEP * np.eye(at.shape[1])
+    # Beside a limit, where a neighbour has no likelihood, differences are infinite or no numbers.
+    with np.errstate(invalid="ignore"):
+        up, down = (
+            np.stack([likelihood(at + sign * shift) for shift in shifts], axis=1)
+            for sign in (1, -1)
+        )
+        gradient = (up - down) / (2 * _STEP)
+        second = (up - 2 * value[:, None] + down) / _STEP**2
+        information = -second[:, :, None] * np.eye(at.shape[1])
+        if at.shape[1] == 2:
+            both = likelihood(at + shifts.sum(0)) + likelihood(at - shifts.sum(0))
+            mixed = (both - (up + down).sum(1) + 2 * value) / (2 * _STEP**2)
+            information = information - mixed[:, None, None] * (1 - np.eye(2))
     slope = np.where(np.isfinite(gradient), gradient, 0.0)
     return slope, np.where(np.isfinite(information), information, 0.0)
 

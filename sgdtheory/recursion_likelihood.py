@@ -109,10 +109,10 @@ class RestrictedLikelihood:
 
     def __call__(self, parameters: Array) -> Array:
         """(directions,) at (directions, 1 or 2) parameters; −∞ beyond the limit of stability."""
-        h, beta = self.settings(parameters)
-        parts = self._parts(h, beta)
         freedom = 2 * self.record.replicas + self.record.updates - 1
-        with np.errstate(divide="ignore", invalid="ignore"):
+        # Far from the maximum numbers overflow: there is no likelihood there.
+        with np.errstate(all="ignore"):
+            parts = self._parts(*self.settings(parameters))
             value = -0.5 * (
                 freedom * np.log(parts.sum_of_squares)
                 + self.record.replicas * np.log(parts.determinant)
@@ -157,19 +157,14 @@ class RestrictedLikelihood:
         weights = np.stack([1 / kick, -carried, -pull, 0 * kick], axis=-1)
         image = (record.products @ weights[..., None])[..., 0]
         squares = (weights * image).sum(-1)
-        B = np.stack(
-            [stationary[:, [0, 1]], stationary[:, [1, 2]]], axis=-2
-        )  # fmt: skip
+        B = np.stack([stationary[:, [0, 1]], stationary[:, [1, 2]]], axis=-2)
         determinant = B[:, 0, 0] * B[:, 1, 1] - B[:, 0, 1] ** 2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inverse = (
-                np.stack([B[:, 1, 1], -B[:, 0, 1], -B[:, 0, 1], B[:, 0, 0]], -1)
-                / determinant[:, None]
-            ).reshape(-1, 2, 2)
-            squares = squares + np.einsum("rdi,dij,rdj->d", record.first, inverse, record.first)
-            mean = -pull * image[:, 3] + np.einsum("di,rdi->d", inverse[:, 0], record.first)
-            weight = pull**2 * record.updates + record.replicas * inverse[:, 0, 0]
-            squares = squares - mean**2 / weight
+        adjugate = np.stack([B[:, 1, 1], -B[:, 0, 1], -B[:, 0, 1], B[:, 0, 0]], -1)
+        inverse = (adjugate / determinant[:, None]).reshape(-1, 2, 2)
+        squares = squares + np.einsum("rdi,dij,rdj->d", record.first, inverse, record.first)
+        mean = -pull * image[:, 3] + np.einsum("di,rdi->d", inverse[:, 0], record.first)
+        weight = pull**2 * record.updates + record.replicas * inverse[:, 0, 0]
+        squares = squares - mean**2 / weight
         limit = stationary[:, 3]
         stable = (h * rate < limit) & (determinant > 0) & (weight > 0)
         return _Parts(squares, mean, weight, determinant, kick, stable)

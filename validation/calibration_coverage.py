@@ -109,6 +109,24 @@ def coverage(cell: Cell, runs: int = 2000, seed: int = 0) -> dict[str, float]:
     }
 
 
+def _row(cell: Cell, found: dict[str, float]) -> dict[str, str]:
+    def shown(name: str, digits: str = ".3f") -> str:
+        value = found.get(name, np.nan)
+        return "not estimated" if np.isnan(value) else f"{value:{digits}}"
+
+    return {
+        "rule": cell.name,
+        "β": f"{cell.momentum:g}",
+        "ηh": f"{RATE * cell.curvature:g}",
+        "record / relaxation": shown("relaxations", ".3g"),
+        "h covered": shown("curvature"),
+        "Σ covered": shown("noise"),
+        "1 − β covered": shown("momentum"),
+        "median of h / truth − 1": shown("bias", "+.3f"),
+        "whiteness p < 0.05": shown("whiteness"),
+    }
+
+
 def main(output: Path = Path("docs/calibration/coverage.csv"), runs: int = 2000) -> None:
     """Measure coverage and write a table.
 
@@ -118,19 +136,10 @@ def main(output: Path = Path("docs/calibration/coverage.csv"), runs: int = 2000)
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["rule", "β", "ηh", "record / relaxation", "h covered", "Σ covered", "1 − β covered"]
-            + ["median of h / truth − 1", "whiteness p < 0.05"]
-        )
+        writer = csv.DictWriter(file, list(_row(CELLS[0], {})), lineterminator="\n")
+        writer.writeheader()
         for cell in CELLS:
-            row = coverage(cell, runs)
-            momentum = "not estimated" if np.isnan(row["momentum"]) else f"{row['momentum']:.3f}"
-            writer.writerow(
-                [cell.name, cell.momentum, f"{RATE * cell.curvature:g}"]
-                + [f"{row['relaxations']:.3g}", f"{row['curvature']:.3f}", f"{row['noise']:.3f}"]
-                + [momentum, f"{row['bias']:+.3f}", f"{row['whiteness']:.3f}"]
-            )
+            writer.writerow(_row(cell, coverage(cell, runs)))
             file.flush()
 
 
