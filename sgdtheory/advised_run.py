@@ -36,6 +36,7 @@ STARTS = ("stationary", "minimum")
 _FEW = 20_000
 # So much of the limit of stability counts as settling where a run is beyond it.
 _BELOW = 0.999
+_ROUNDING = 1e-12
 
 
 def if_defined(number: Callable[[], Any]) -> float | None:
@@ -83,6 +84,8 @@ class AdvisedRun:
             self.hyperparameters.sweep_with(self.parameters).require_one_setting("advice")
             numbers = {x: float(detached(y)) for x, y in self.hyperparameters.settings.items()}
             object.__setattr__(self, "hyperparameters", Hyperparameters(**numbers))
+            own = {symbol: float(detached(x)) for symbol, x in self.parameters.items()}
+            object.__setattr__(self, "parameters", own)
         # The predictor checks all the rest.
         _ = self.each
         if not np.any(self.moves):
@@ -152,6 +155,10 @@ class AdvisedRun:
         if self.theory == "continuous":
             updates = self.predictor(self.directions, theory="discrete")
             found &= np.isfinite(updates.relaxation_steps)
+        if self.learning_rate_limit is not None:
+            # At the limit itself rounding decides what a relaxation time is.
+            share = self.hyperparameters.learning_rate / self.learning_rate_limit
+            found &= self.curvature * share < self.curvature.max() * (1 - _ROUNDING)
         return found
 
     @cached_property
@@ -177,6 +184,12 @@ class AdvisedRun:
     def variance(self) -> float | None:
         """Stationary Σ n Var θ; None where something that moves has no stationary state."""
         return float(self.counts @ self.variances) if self.stationary else None
+
+    @property
+    def excess_loss(self) -> float | None:
+        """Stationary ½ Σ n h Var θ, likewise."""
+        mean = self.counts @ (self.curvature * self.variances) / 2
+        return float(mean) if self.stationary else None
 
     @cached_property
     def learning_rate_limit(self) -> float | None:

@@ -43,14 +43,16 @@ _DAMAGE = (
 )
 
 
-def read_arrays(path: Path, names: Collection[str], nameless: str) -> dict[str, Array]:
+def read_arrays(
+    path: Path, names: Collection[str], nameless: str, others: Collection[str] = ()
+) -> dict[str, Array]:
     """What a file holds, as arrays of double precision; its format is what its name ends in.
 
     Args:
         path: of the file; at most 1 GiB.
-        names: that mean something; nothing else is read, and any other is refused, since a misspelt
-            one would change the numbers.
+        names: that mean something; nothing else is read.
         nameless: of these, the one of an array that comes without a name.
+        others: names that there may be, too. Any further one is refused: it may be misspelt.
 
     Raises:
         OSError: for a file that cannot be opened.
@@ -81,7 +83,11 @@ def read_arrays(path: Path, names: Collection[str], nameless: str) -> dict[str, 
             f"{path}: this is no {path.suffix} file of numbers, or it is damaged "
             f"({shortened(str(error))}). Write it again."
         ) from None
-    return {name: _numbers(path, name, value, names) for name, value in found.items()}
+    return {
+        name: _numbers(path, name, value, names)
+        for name, value in found.items()
+        if name not in others
+    }
 
 
 def _npy(path: Path, names: Collection[str], nameless: str) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class Calibration:
             ValueError: for a file that is none, naming what it lacks.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
         except (ValueError, EOFError, AttributeError, KeyError, BadZipFile) as error:
             raise ValueError(f"path = {path}: this is no calibration, {error}.") from None
@@ -273,8 +273,9 @@ def _require_followed(theta: Array, v: Array, likelihood: RestrictedLikelihood) 
         i = int(np.argmax(~(miss < _FOLLOWED)))
         raise ValueError(
             f"direction {i}: from one state to the next the record misses the "
-            f"{likelihood.rule.name} rule by {miss[i]:.2g} of a step. Record every update, velocities with torch's sign "
-            "turned (v is minus the momentum buffer), and the run's own learning rate and momentum."
+            f"{likelihood.rule.name} rule by {miss[i]:.2g} of a step. Record every update, "
+            "velocities with torch's sign turned (v is minus the momentum buffer), and the "
+            "run's own learning rate and momentum."
         )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sgdtheory.array_files import read_arrays
+from sgdtheory.calibration import Calibration
 from sgdtheory.spectrum import Spectrum
 
 __all__ = ["read_spectrum"]
@@ -36,6 +38,7 @@ def read_spectrum(
     * ``.npz``, ``.safetensors``, ``.json``: arrays by name. ``eigenvalues``, with ``counts``,
       ``noise_variances`` and ``noise_scale`` where there are any; or what stochastic Lanczos
       quadrature gives, ``ritz_values`` (probes, steps), ``weights`` and ``dimension``.
+      A file of `Calibration.save` is one, too.
     * ``.csv``: the same names, one dimension each, in the first line; every other line is a
       direction.
     * ``.npy``, and ``.csv`` or ``.json`` without names: eigenvalues alone.
@@ -64,7 +67,8 @@ def read_spectrum(
     >>> folder.cleanup()
     """
     path = Path(path)
-    arrays = read_arrays(path, _NAMES, nameless="eigenvalues")
+    calibrated = {field.name for field in fields(Calibration)}
+    arrays = read_arrays(path, _NAMES, nameless="eigenvalues", others=calibrated)
     try:
         return _spectrum(arrays, noise_scale, negative, drift_noise_scale)
     except ValueError as error:

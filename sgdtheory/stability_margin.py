@@ -75,8 +75,8 @@ class StabilityMargin:
             told.append(self._noise_sentence)
         if self.continuous_error is not None:
             told.append(
-                "The continuous theory misjudges the steepest direction's variance by "
-                f"{100 * self.continuous_error:.3g} %."
+                "The steepest direction's exact variance is the continuous theory's × "
+                f"{1 + self.continuous_error:.4g}."
             )
         return tuple(told)
 

@@ -8,9 +8,9 @@ import pytest
 
 import sgdtheory as sgd
 from sgdtheory import symbols as s
+from sgdtheory.elasticities import sensitivities
 from sgdtheory.equivalent_settings import equivalent, exchange
 from sgdtheory.scaling import leading, observables, scaling_exponents, scaling_laws
-from sgdtheory.elasticities import sensitivities
 
 RULES = {
     "plain_sgd": (sgd.plain_sgd(), {}),

@@ -11,7 +11,9 @@ import zipfile
 import numpy as np
 import pytest
 
+import sgdtheory as sgd
 from sgdtheory import array_files
+from sgdtheory.calibration import calibrate
 from sgdtheory.spectrum_files import read_spectrum
 
 RHO = np.geomspace(1e-3, 1.0, 20)
@@ -105,6 +107,20 @@ def test_what_becomes_of_negative_eigenvalues_is_said(path):
     assert read_spectrum(path, negative="clamp").eigenvalues.tolist() == [1.0, 0.0, 0.1]
     drifting = read_spectrum(path, 2.0, negative="drift", drift_noise_scale=3.0)
     assert drifting.variances.tolist() == [2.0, 1.5, 0.2]
+
+
+def test_a_calibrated_file(tmp_path):
+    path, rng = tmp_path / "calibrated.npz", np.random.default_rng(0)
+    x, v, positions = np.zeros(3), np.zeros(3), []
+    for _ in range(2000):
+        v = 0.5 * v - (np.array([2.0, 1.0, 0.5]) * x + rng.normal(size=3) / 4)
+        x = x + 0.1 * v
+        positions.append(x)
+    found = calibrate(np.array(positions), sgd.Hyperparameters(0.1, 0.5, 16))
+    found.save(path)
+    spectrum = read_spectrum(path)
+    assert np.array_equal(spectrum.eigenvalues, found.spectrum.eigenvalues)
+    assert np.array_equal(spectrum.variances, found.noise_variance)
 
 
 FOREIGN = {
