@@ -42,6 +42,13 @@ if _TYPE_CHECKING:
     from sgdtheory.ensembles.linear_regression import LinearRegressionEnsemble
     from sgdtheory.ensembles.quadratic import QuadraticEnsemble
     from sgdtheory.equivalent_settings import equivalent, exchange
+    from sgdtheory.exponent_fits import (
+        ExponentFit,
+        WindowScan,
+        fit_exponent,
+        fit_exponent_of_positions,
+        scan_windows,
+    )
     from sgdtheory.finite_dataset import FiniteDataset
     from sgdtheory.flat_direction import diffusion_rate, flat_displacement, velocity_memory
     from sgdtheory.fluctuation_dissipation import (
@@ -61,6 +68,7 @@ if _TYPE_CHECKING:
     from sgdtheory.negative_tails import NegativeTail
     from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
     from sgdtheory.plotting import plot_spectrum
+    from sgdtheory.power_law_tail import PowerLawTail
     from sgdtheory.predictor import Predictor
     from sgdtheory.probability_flow import ProbabilityFlow, fokker_planck
     from sgdtheory.repeated_epochs import FixedOrderRecursion
@@ -76,6 +84,7 @@ if _TYPE_CHECKING:
     from sgdtheory.spectral_density import SpectralDensity
     from sgdtheory.spectrum import CompressedSpectrum, Spectrum
     from sgdtheory.successive_increments import doubling_identity, exponent_bound
+    from sgdtheory.tail_fits import TailFit, fit_spectrum_tail
     from sgdtheory.update_rule import (
         UpdateRule,
         dampened,
@@ -130,6 +139,13 @@ _CHAPTERS = {
         "equivalent",
         "exchange",
     ),
+    "exponent_fits": (
+        "ExponentFit",
+        "WindowScan",
+        "fit_exponent",
+        "fit_exponent_of_positions",
+        "scan_windows",
+    ),
     "finite_dataset": ("FiniteDataset",),
     "flat_direction": (
         "diffusion_rate",
@@ -163,6 +179,7 @@ _CHAPTERS = {
     "negative_tails": ("NegativeTail",),
     "ornstein_uhlenbeck_process": ("OrnsteinUhlenbeck",),
     "plotting": ("plot_spectrum",),
+    "power_law_tail": ("PowerLawTail",),
     "predictor": ("Predictor",),
     "probability_flow": (
         "ProbabilityFlow",
@@ -187,6 +204,10 @@ _CHAPTERS = {
         "doubling_identity",
         "exponent_bound",
     ),
+    "tail_fits": (
+        "TailFit",
+        "fit_spectrum_tail",
+    ),
     "update_rule": (
         "UpdateRule",
         "dampened",
@@ -207,6 +228,7 @@ __all__ = [
     "Derivation",
     "DirectionPair",
     "DisplacementParts",
+    "ExponentFit",
     "FiniteDataset",
     "FixedOrderRecursion",
     "FluctuationDissipation",
@@ -222,6 +244,7 @@ __all__ = [
     "LoweredFunction",
     "NegativeTail",
     "OrnsteinUhlenbeck",
+    "PowerLawTail",
     "Predictor",
     "ProbabilityFlow",
     "QuadraticEnsemble",
@@ -236,8 +259,10 @@ __all__ = [
     "SpectralDensity",
     "Spectrum",
     "Step",
+    "TailFit",
     "UnstableError",
     "UpdateRule",
+    "WindowScan",
     "calibrate",
     "dampened",
     "diffusion_rate",
@@ -246,6 +271,9 @@ __all__ = [
     "equivalent",
     "exchange",
     "exponent_bound",
+    "fit_exponent",
+    "fit_exponent_of_positions",
+    "fit_spectrum_tail",
     "flat_displacement",
     "fluctuation_dissipation_relations",
     "fokker_planck",
@@ -267,6 +295,7 @@ __all__ = [
     "saturation",
     "scaling_exponents",
     "scaling_laws",
+    "scan_windows",
     "sensitivities",
     "slow_direction",
     "slow_manifold",

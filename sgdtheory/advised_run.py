@@ -46,8 +46,8 @@ def if_defined(number: Callable[[], Any]) -> float | None:
         number: what computes it.
     """
     try:
-        # 0/0, where nothing has moved, is refused afterwards.
-        with np.errstate(divide="ignore", invalid="ignore"):
+        # 0/0, where nothing has moved, and what overflows are refused afterwards.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             value = float(number())
     except ValueError:  # as an UnstableError is
         return None

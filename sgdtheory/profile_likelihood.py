@@ -45,7 +45,7 @@ class Maximum:
             return np.asarray(np.where(variances > 0, np.sqrt(np.abs(variances)), np.inf))
 
 
-def maximum(likelihood: Likelihood, start: Array, free: Array | None = None) -> Maximum:
+def maximum(likelihood: Likelihood, start: Array, free: NDArray[np.bool_] | None = None) -> Maximum:
     """The largest value near a start.
 
     Args:
@@ -59,7 +59,7 @@ def maximum(likelihood: Likelihood, start: Array, free: Array | None = None) -> 
     (array([[3.]]), array([[0.7071]]))
     """
     at, value = start.copy(), likelihood(start)
-    moving = np.ones(start.shape[1], dtype=bool) if free is None else free
+    moving: NDArray[np.bool_] = np.ones(start.shape[1], dtype=np.bool_) if free is None else free
     for _ in range(_ITERATIONS):
         gradient, information = _derivatives(likelihood, at, value)
         gradient = np.where(moving, gradient, 0.0)

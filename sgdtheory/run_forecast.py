@@ -162,7 +162,7 @@ def _crossovers(run: AdvisedRun) -> dict[str, float | None]:
     names = ("velocity_memory", "epoch", "start_overtakes", "saturation")
     try:
         # With one order for ever there are shares of a displacement of 0.
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             found = run.total.crossovers(**run.started)
     except UnstableError:
         return dict.fromkeys(names)
@@ -211,8 +211,9 @@ def displacement_curve(run: AdvisedRun, last: float) -> DisplacementCurve | None
     model, start = run.total, run.started
     try:
         # With one order for ever a run is back after an epoch, and a logarithm has no slope there.
-        beside = model.displacement(np.stack([np.maximum(steps - 1, 1), steps + 1]), **start)
-        steps = steps[np.all(beside > 0, axis=0)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            beside = model.displacement(np.stack([np.maximum(steps - 1, 1), steps + 1]), **start)
+        steps = steps[np.all((beside > 0) & np.isfinite(beside), axis=0)]
         if len(steps):
             parts = model.displacement_parts(steps, **start)
             return DisplacementCurve(steps, parts, model.exponent(steps, **start))

@@ -91,7 +91,13 @@ class TailSearch:
         return np.asarray(np.linalg.pinv(found, rcond=1e-10, hermitian=True), dtype=np.float64)
 
     def poorly_seen(self, values: Mapping[str, float], covariance: Array) -> bool:
-        """Whether a fitted cut-off lies at its bounds, or is known to a factor only."""
+        """Whether a fitted cut-off lies at its bounds, or is known to a factor only.
+
+        Two of them bend the curve at both ends of a window and leave little of the exponent in
+        between: its likelihood is no parabola even where each cut-off's is.
+        """
+        if {"log_smallest", "log_largest"} <= set(self.bounds):
+            return True
         for name, variance in zip(self.bounds, np.diag(covariance), strict=True):
             if name in ("log_smallest", "log_largest"):
                 lower, upper = self.bounds[name]

@@ -193,8 +193,8 @@ def rows() -> Iterator[Coverage]:
     yield from position_rows()
     yield from tail_rows("tail", 1000, 1, 500.0, 1.0)
     yield from tail_rows("tail, directions fitted", 1000, 1, None, 1.0)
-    yield from tail_rows("tail, both cut-offs fitted", 1000, 8, 500.0, None)
-    yield from tail_rows("tail, by profiles", 200, 1, 500.0, None)
+    yield from tail_rows("tail, both cut-offs fitted", 200, 8, 500.0, None)
+    yield from tail_rows("tail, both cut-offs fitted", 200, 1, 500.0, None)
 
 
 def main(write: Callable[[str], object] = sys.stdout.write) -> None:
