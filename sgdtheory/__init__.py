@@ -42,14 +42,16 @@ if _TYPE_CHECKING:
     from sgdtheory.ensembles.linear_regression import LinearRegressionEnsemble
     from sgdtheory.ensembles.quadratic import QuadraticEnsemble
     from sgdtheory.equivalent_settings import equivalent, exchange
-    from sgdtheory.exponent_fits import (
+    from sgdtheory.finite_dataset import FiniteDataset
+    from sgdtheory.fits.exponent_fits import (
         ExponentFit,
         WindowScan,
         fit_exponent,
         fit_exponent_of_positions,
         scan_windows,
     )
-    from sgdtheory.finite_dataset import FiniteDataset
+    from sgdtheory.fits.power_law_tail import PowerLawTail
+    from sgdtheory.fits.tail_fits import TailFit, fit_spectrum_tail
     from sgdtheory.flat_direction import diffusion_rate, flat_displacement, velocity_memory
     from sgdtheory.fluctuation_dissipation import (
         FluctuationDissipation,
@@ -58,17 +60,13 @@ if _TYPE_CHECKING:
     from sgdtheory.gaussian_inputs import GaussianInputs
     from sgdtheory.gaussian_process import UnstableError
     from sgdtheory.hyperparameters import Hyperparameters
-    from sgdtheory.lanczos_quadrature import LanczosEstimate, LanczosQuadrature
     from sgdtheory.landscape import Landscape
     from sgdtheory.langevin import Langevin
     from sgdtheory.linear_recursion import LinearRecursion
     from sgdtheory.lowering import LoweredFunction, lower
     from sgdtheory.modified_equations import modified_equation
-    from sgdtheory.named_densities import log_normal, marchenko_pastur, power_law
-    from sgdtheory.negative_tails import NegativeTail
     from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
     from sgdtheory.plotting import plot_spectrum
-    from sgdtheory.power_law_tail import PowerLawTail
     from sgdtheory.predictor import Predictor
     from sgdtheory.probability_flow import ProbabilityFlow, fokker_planck
     from sgdtheory.repeated_epochs import FixedOrderRecursion
@@ -81,10 +79,12 @@ if _TYPE_CHECKING:
         scaling_exponents,
         scaling_laws,
     )
-    from sgdtheory.spectral_density import SpectralDensity
+    from sgdtheory.spectra.lanczos_quadrature import LanczosEstimate, LanczosQuadrature
+    from sgdtheory.spectra.named_densities import log_normal, marchenko_pastur, power_law
+    from sgdtheory.spectra.negative_tails import NegativeTail
+    from sgdtheory.spectra.spectral_density import SpectralDensity
     from sgdtheory.spectrum import CompressedSpectrum, Spectrum
     from sgdtheory.successive_increments import doubling_identity, exponent_bound
-    from sgdtheory.tail_fits import TailFit, fit_spectrum_tail
     from sgdtheory.update_rule import (
         UpdateRule,
         dampened,
@@ -139,7 +139,7 @@ _CHAPTERS = {
         "equivalent",
         "exchange",
     ),
-    "exponent_fits": (
+    "fits.exponent_fits": (
         "ExponentFit",
         "WindowScan",
         "fit_exponent",
@@ -159,7 +159,7 @@ _CHAPTERS = {
     "gaussian_inputs": ("GaussianInputs",),
     "gaussian_process": ("UnstableError",),
     "hyperparameters": ("Hyperparameters",),
-    "lanczos_quadrature": (
+    "spectra.lanczos_quadrature": (
         "LanczosEstimate",
         "LanczosQuadrature",
     ),
@@ -171,15 +171,15 @@ _CHAPTERS = {
         "lower",
     ),
     "modified_equations": ("modified_equation",),
-    "named_densities": (
+    "spectra.named_densities": (
         "log_normal",
         "marchenko_pastur",
         "power_law",
     ),
-    "negative_tails": ("NegativeTail",),
+    "spectra.negative_tails": ("NegativeTail",),
     "ornstein_uhlenbeck_process": ("OrnsteinUhlenbeck",),
     "plotting": ("plot_spectrum",),
-    "power_law_tail": ("PowerLawTail",),
+    "fits.power_law_tail": ("PowerLawTail",),
     "predictor": ("Predictor",),
     "probability_flow": (
         "ProbabilityFlow",
@@ -195,7 +195,7 @@ _CHAPTERS = {
         "scaling_exponents",
         "scaling_laws",
     ),
-    "spectral_density": ("SpectralDensity",),
+    "spectra.spectral_density": ("SpectralDensity",),
     "spectrum": (
         "CompressedSpectrum",
         "Spectrum",
@@ -204,7 +204,7 @@ _CHAPTERS = {
         "doubling_identity",
         "exponent_bound",
     ),
-    "tail_fits": (
+    "fits.tail_fits": (
         "TailFit",
         "fit_spectrum_tail",
     ),

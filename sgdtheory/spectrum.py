@@ -12,10 +12,10 @@ from sympy import Symbol
 from sgdtheory.arrays import backend_of, concatenated, detached, like, shortened
 from sgdtheory.chebyshev_blocks import ChebyshevBlocks
 from sgdtheory.compression import SettingsRange, points_of_block
-from sgdtheory.gathered_chunks import GatheredChunks
-from sgdtheory.measured_directions import MeasuredDirections
 from sgdtheory.number_checks import check_number
-from sgdtheory.spectral_density import SpectralDensity
+from sgdtheory.spectra.gathered_chunks import GatheredChunks
+from sgdtheory.spectra.measured_directions import MeasuredDirections
+from sgdtheory.spectra.spectral_density import SpectralDensity
 from sgdtheory.update_rule import UpdateRule, heavy_ball
 
 __all__ = ["CompressedSpectrum", "Spectrum"]
@@ -87,7 +87,7 @@ class Spectrum(MeasuredDirections):
             ValueError: for a density that is too singular, or a range that needs too many
                 directions.
 
-        >>> from sgdtheory.named_densities import marchenko_pastur
+        >>> from sgdtheory.spectra.named_densities import marchenko_pastur
         >>> spectrum = Spectrum.from_density(marchenko_pastur(0.5, directions=1000))
         >>> len(spectrum) < 300, round(spectrum.size, 9), round(float(spectrum.moment(2)), 9)
         (True, 1000.0, 1.5)

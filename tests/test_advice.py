@@ -18,9 +18,9 @@ from sgdtheory import symbols as s
 from sgdtheory.advice import advise
 from sgdtheory.advised_run import AdvisedRun
 from sgdtheory.direction_ranges import direction_ranges
-from sgdtheory.named_densities import marchenko_pastur
 from sgdtheory.plotting import plot_advice
 from sgdtheory.self_driven_noise import self_driven_noise
+from sgdtheory.spectra.named_densities import marchenko_pastur
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import sgdtheory as sgd
-from sgdtheory.displacement_covariance import direction_moments, displacement_moments
+from sgdtheory.fits.displacement_covariance import direction_moments, displacement_moments
 
 STEPS = np.array([1.0, 5.0, 20.0, 60.0, 200.0])
 HYPER = sgd.Hyperparameters(learning_rate=0.1, momentum=0.8, batch_size=32)
@@ -108,7 +108,7 @@ def test_counts_and_parts_of_a_spectrum_add_up(monkeypatch):
     eigenvalues, counts = np.geomspace(1e-3, 1, 7), np.array([5.0, 1, 2, 1, 1, 3, 1])
     repeated = sgd.Spectrum(np.repeat(eigenvalues, counts.astype(int)))
     whole = displacement_moments(sgd.Predictor(HYPER, repeated), STEPS, position=0.3)
-    monkeypatch.setattr("sgdtheory.displacement_covariance._HELD", 2 * len(STEPS) ** 2)
+    monkeypatch.setattr("sgdtheory.fits.displacement_covariance._HELD", 2 * len(STEPS) ** 2)
     model = sgd.Predictor(HYPER, sgd.Spectrum(eigenvalues, counts=counts))
     parts = displacement_moments(model, STEPS, position=np.full(7, 0.3))
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-12)

@@ -61,15 +61,7 @@ CHAPTERS = (
     "scaling",
     "chebyshev_blocks",
     "compression",
-    "negative_tails",
-    "weighted_directions",
-    "gathered_chunks",
-    "lanczos_quadrature",
-    "measured_directions",
-    "double_exponential",
-    "density_panels",
-    "spectral_density",
-    "named_densities",
+    "spectra",
     "spectrum",
     "landscape",
     "sweeps",
@@ -87,16 +79,7 @@ CHAPTERS = (
     "predicted_moments",
     "predicted_displacement",
     "predictor",
-    "displacement_curves",
-    "displacement_covariance",
-    "log_displacement",
-    "slope_estimates",
-    "self_similar_lines",
-    "exponent_fits",
-    "power_law_tail",
-    "tail_likelihood",
-    "tail_search",
-    "tail_fits",
+    "fits",
     "equivalent_settings",
     "elasticities",
     "calibration",
@@ -149,7 +132,32 @@ ENSEMBLES = (
     "quadratic",
     "__init__",
 )
-FOLDERS = {"lowering": LOWERING, "ensembles": ENSEMBLES}
+SPECTRA = (
+    "negative_tails",
+    "weighted_directions",
+    "gathered_chunks",
+    "lanczos_quadrature",
+    "measured_directions",
+    "double_exponential",
+    "density_panels",
+    "spectral_density",
+    "named_densities",
+    "__init__",
+)
+FITS = (
+    "displacement_curves",
+    "displacement_covariance",
+    "log_displacement",
+    "slope_estimates",
+    "self_similar_lines",
+    "exponent_fits",
+    "power_law_tail",
+    "tail_likelihood",
+    "tail_search",
+    "tail_fits",
+    "__init__",
+)
+FOLDERS = {"spectra": SPECTRA, "lowering": LOWERING, "ensembles": ENSEMBLES, "fits": FITS}
 ORDER = [
     module
     for chapter in CHAPTERS

@@ -16,9 +16,9 @@ from scipy.special import roots_jacobi
 from scipy.stats import kstest, t
 
 import sgdtheory as sgd
-from sgdtheory.density_panels import resolved
-from sgdtheory.named_densities import log_normal, marchenko_pastur, power_law
-from sgdtheory.spectral_density import SpectralDensity
+from sgdtheory.spectra.density_panels import resolved
+from sgdtheory.spectra.named_densities import log_normal, marchenko_pastur, power_law
+from sgdtheory.spectra.spectral_density import SpectralDensity
 from sgdtheory.spectrum import Spectrum
 
 rho = sgd.symbols.rho

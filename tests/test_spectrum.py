@@ -9,9 +9,9 @@ import torch
 from scipy.stats import t as student
 
 import sgdtheory as sgd
-from sgdtheory.lanczos_quadrature import LanczosQuadrature
-from sgdtheory.named_densities import power_law
-from sgdtheory.negative_tails import NegativeTail
+from sgdtheory.spectra.lanczos_quadrature import LanczosQuadrature
+from sgdtheory.spectra.named_densities import power_law
+from sgdtheory.spectra.negative_tails import NegativeTail
 
 NAN, INF = float("nan"), float("inf")
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdtheory import Hyperparameters, Predictor, Spectrum
-from sgdtheory.displacement_covariance import direction_moments
-from sgdtheory.exponent_fits import ExponentFit, fit_exponent, fit_exponent_of_positions
-from sgdtheory.tail_fits import fit_spectrum_tail
+from sgdtheory.fits.displacement_covariance import direction_moments
+from sgdtheory.fits.exponent_fits import ExponentFit, fit_exponent, fit_exponent_of_positions
+from sgdtheory.fits.tail_fits import fit_spectrum_tail
 
 Array = NDArray[np.float64]
 TABLE = Path(__file__).parent.parent / "docs" / "fits" / "coverage.csv"

@@ -9,7 +9,7 @@ from sympy import Dummy, Expr, Max, exp, integrate, log, pi, sqrt
 
 from sgdtheory import symbols as s
 from sgdtheory.number_checks import check_number
-from sgdtheory.spectral_density import SpectralDensity
+from sgdtheory.spectra.spectral_density import SpectralDensity
 from sgdtheory.user_input import strict_expression
 
 __all__ = ["log_normal", "marchenko_pastur", "power_law"]

@@ -13,10 +13,10 @@ from sympy import Expr
 
 from sgdtheory import symbols as s
 from sgdtheory.arrays import shortened
-from sgdtheory.density_panels import Panel, effective_end, panels
-from sgdtheory.double_exponential import sampled
 from sgdtheory.lowering import lower as lowered
 from sgdtheory.number_checks import check_number
+from sgdtheory.spectra.density_panels import Panel, effective_end, panels
+from sgdtheory.spectra.double_exponential import sampled
 
 __all__ = ["SpectralDensity"]
 
@@ -163,7 +163,7 @@ class SpectralDensity:
             eigenvalues: ρ_a ≥ 0.
             counts: of each, or one number for all.
 
-        >>> from sgdtheory.named_densities import marchenko_pastur
+        >>> from sgdtheory.spectra.named_densities import marchenko_pastur
         >>> marchenko_pastur(0.5, directions=98).with_outliers([10.0, 20.0]).size
         100.0
         """
@@ -245,7 +245,7 @@ class SpectralDensity:
         Raises:
             ValueError: for another order, or where it is not finite.
 
-        >>> from sgdtheory.named_densities import marchenko_pastur
+        >>> from sgdtheory.spectra.named_densities import marchenko_pastur
         >>> [round(marchenko_pastur(0.5).moment(n), 9) for n in (1, 2, 3)]
         [1.0, 1.5, 2.75]
         """
@@ -306,7 +306,7 @@ class SpectralDensity:
         Returns:
             Eigenvalues, shape (size,), in no order.
 
-        >>> from sgdtheory.named_densities import power_law
+        >>> from sgdtheory.spectra.named_densities import power_law
         >>> power_law(0.5, 1e-6, 1.0).sample(3, np.random.default_rng(0)).shape
         (3,)
         """

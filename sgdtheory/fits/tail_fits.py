@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sgdtheory.displacement_curves import check_positive, checked_curves, checked_steps
+from sgdtheory.fits.displacement_curves import check_positive, checked_curves, checked_steps
+from sgdtheory.fits.log_displacement import log_spaced
+from sgdtheory.fits.power_law_tail import PowerLawTail
+from sgdtheory.fits.tail_likelihood import Start, TailCurve, TailParameters, visible_range
+from sgdtheory.fits.tail_search import TailSearch
 from sgdtheory.hyperparameters import Hyperparameters
-from sgdtheory.log_displacement import log_spaced
 from sgdtheory.number_checks import check_number
-from sgdtheory.power_law_tail import PowerLawTail
 from sgdtheory.spectrum import Spectrum
-from sgdtheory.tail_likelihood import Start, TailCurve, TailParameters, visible_range
-from sgdtheory.tail_search import TailSearch
 from sgdtheory.update_rule import UpdateRule, heavy_ball
 
 __all__ = ["TailFit", "fit_spectrum_tail"]

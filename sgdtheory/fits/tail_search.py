@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from sgdtheory.tail_likelihood import TailCurve, TailParameters
+from sgdtheory.fits.tail_likelihood import TailCurve, TailParameters
 
 __all__ = ["TailSearch"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sgdtheory.displacement_covariance import DisplacementMoments
-from sgdtheory.log_displacement import leading_weights, log_moments
+from sgdtheory.fits.displacement_covariance import DisplacementMoments
+from sgdtheory.fits.log_displacement import leading_weights, log_moments
 
 __all__ = ["SlopeEstimates", "arch_bootstrap", "slopes_by_theory", "slopes_of_replicas"]
 

@@ -18,10 +18,10 @@ from scipy.linalg import solve_triangular
 from sgdtheory import symbols as s
 from sgdtheory.arrays import detached
 from sgdtheory.discrete_time import recursion
-from sgdtheory.displacement_covariance import direction_moments, require_gaussian
+from sgdtheory.fits.displacement_covariance import direction_moments, require_gaussian
+from sgdtheory.fits.log_displacement import log_moments
+from sgdtheory.fits.power_law_tail import PowerLawTail, tail_nodes
 from sgdtheory.hyperparameters import Hyperparameters
-from sgdtheory.log_displacement import log_moments
-from sgdtheory.power_law_tail import PowerLawTail, tail_nodes
 from sgdtheory.predictor import Predictor
 from sgdtheory.spectrum import Spectrum
 

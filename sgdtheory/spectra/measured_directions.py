@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from sgdtheory.lanczos_quadrature import LanczosQuadrature
-from sgdtheory.negative_tails import without_negative_tail
-from sgdtheory.weighted_directions import WeightedDirections, checked_vector
+from sgdtheory.spectra.lanczos_quadrature import LanczosQuadrature
+from sgdtheory.spectra.negative_tails import without_negative_tail
+from sgdtheory.spectra.weighted_directions import WeightedDirections, checked_vector
 
 __all__ = ["MeasuredDirections"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sgdtheory.log_displacement import leading_weights, self_similar_correlation, whitener
-from sgdtheory.slope_estimates import SlopeEstimates, Windows, arch_bootstrap
+from sgdtheory.fits.log_displacement import leading_weights, self_similar_correlation, whitener
+from sgdtheory.fits.slope_estimates import SlopeEstimates, Windows, arch_bootstrap
 
 __all__ = ["slopes_of_curve"]
 

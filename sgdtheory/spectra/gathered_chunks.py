@@ -8,8 +8,8 @@ import numpy as np
 
 from sgdtheory.arrays import detached, like
 from sgdtheory.chebyshev_blocks import ChebyshevBlocks
-from sgdtheory.negative_tails import NegativeTail
-from sgdtheory.weighted_directions import WeightedDirections
+from sgdtheory.spectra.negative_tails import NegativeTail
+from sgdtheory.spectra.weighted_directions import WeightedDirections
 
 __all__ = ["GatheredChunks"]
 

@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdtheory.chebyshev_blocks import RATIO
-from sgdtheory.double_exponential import LAST, NOTHING, density_in_t, rough_integral, substituted
+from sgdtheory.spectra.double_exponential import (
+    LAST,
+    NOTHING,
+    density_in_t,
+    rough_integral,
+    substituted,
+)
 
 __all__ = ["Panel", "effective_end", "panels"]
 

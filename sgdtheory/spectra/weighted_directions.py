@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from sgdtheory.arrays import backend_of, detached, like
-from sgdtheory.negative_tails import NegativeTail
 from sgdtheory.number_checks import check_number
+from sgdtheory.spectra.negative_tails import NegativeTail
 
 __all__ = ["WeightedDirections", "checked_vector"]
 

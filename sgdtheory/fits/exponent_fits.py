@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdtheory.arrays import detached
-from sgdtheory.displacement_covariance import displacement_moments
-from sgdtheory.displacement_curves import check_positive, checked_curves, checked_steps
-from sgdtheory.log_displacement import log_spaced
-from sgdtheory.number_checks import check_number
-from sgdtheory.predictor import Predictor
-from sgdtheory.self_similar_lines import FEWEST_POINTS, slopes_of_curve
-from sgdtheory.slope_estimates import (
+from sgdtheory.fits.displacement_covariance import displacement_moments
+from sgdtheory.fits.displacement_curves import check_positive, checked_curves, checked_steps
+from sgdtheory.fits.log_displacement import log_spaced
+from sgdtheory.fits.self_similar_lines import FEWEST_POINTS, slopes_of_curve
+from sgdtheory.fits.slope_estimates import (
     FEWEST_REPLICAS,
     SlopeEstimates,
     slopes_by_theory,
     slopes_of_replicas,
 )
+from sgdtheory.number_checks import check_number
+from sgdtheory.predictor import Predictor
 
 __all__ = ["ExponentFit", "WindowScan", "fit_exponent", "fit_exponent_of_positions", "scan_windows"]
 

@@ -1,0 +1,1 @@
+"""What a spectrum is made from: densities, Ritz values, measured eigenvalues and their tails."""
