@@ -15,6 +15,7 @@ from sgdtheory import symbols
 if _TYPE_CHECKING:
     __version__: str
 
+    from sgdtheory.advice import Advice, advise
     from sgdtheory.agreement import Agreement, discrete_over_continuous
     from sgdtheory.anomalous_diffusion import (
         Growth,
@@ -66,7 +67,7 @@ if _TYPE_CHECKING:
     from sgdtheory.lowering import LoweredFunction, lower
     from sgdtheory.modified_equations import modified_equation
     from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
-    from sgdtheory.plotting import plot_spectrum
+    from sgdtheory.plotting import plot_advice, plot_spectrum
     from sgdtheory.predictor import Predictor
     from sgdtheory.probability_flow import ProbabilityFlow, fokker_planck
     from sgdtheory.repeated_epochs import FixedOrderRecursion
@@ -84,6 +85,7 @@ if _TYPE_CHECKING:
     from sgdtheory.spectra.negative_tails import NegativeTail
     from sgdtheory.spectra.spectral_density import SpectralDensity
     from sgdtheory.spectrum import CompressedSpectrum, Spectrum
+    from sgdtheory.spectrum_files import read_spectrum
     from sgdtheory.successive_increments import doubling_identity, exponent_bound
     from sgdtheory.update_rule import (
         UpdateRule,
@@ -97,6 +99,10 @@ if _TYPE_CHECKING:
 # A chapter is loaded when one of its names is asked for: a notebook that derives needs no numbers,
 # and some numbers need SciPy's solvers, which take longer to import than all the rest.
 _CHAPTERS = {
+    "advice": (
+        "Advice",
+        "advise",
+    ),
     "agreement": (
         "Agreement",
         "discrete_over_continuous",
@@ -139,6 +145,7 @@ _CHAPTERS = {
         "equivalent",
         "exchange",
     ),
+    "finite_dataset": ("FiniteDataset",),
     "fits.exponent_fits": (
         "ExponentFit",
         "WindowScan",
@@ -146,7 +153,11 @@ _CHAPTERS = {
         "fit_exponent_of_positions",
         "scan_windows",
     ),
-    "finite_dataset": ("FiniteDataset",),
+    "fits.power_law_tail": ("PowerLawTail",),
+    "fits.tail_fits": (
+        "TailFit",
+        "fit_spectrum_tail",
+    ),
     "flat_direction": (
         "diffusion_rate",
         "flat_displacement",
@@ -159,10 +170,6 @@ _CHAPTERS = {
     "gaussian_inputs": ("GaussianInputs",),
     "gaussian_process": ("UnstableError",),
     "hyperparameters": ("Hyperparameters",),
-    "spectra.lanczos_quadrature": (
-        "LanczosEstimate",
-        "LanczosQuadrature",
-    ),
     "landscape": ("Landscape",),
     "langevin": ("Langevin",),
     "linear_recursion": ("LinearRecursion",),
@@ -171,15 +178,11 @@ _CHAPTERS = {
         "lower",
     ),
     "modified_equations": ("modified_equation",),
-    "spectra.named_densities": (
-        "log_normal",
-        "marchenko_pastur",
-        "power_law",
-    ),
-    "spectra.negative_tails": ("NegativeTail",),
     "ornstein_uhlenbeck_process": ("OrnsteinUhlenbeck",),
-    "plotting": ("plot_spectrum",),
-    "fits.power_law_tail": ("PowerLawTail",),
+    "plotting": (
+        "plot_advice",
+        "plot_spectrum",
+    ),
     "predictor": ("Predictor",),
     "probability_flow": (
         "ProbabilityFlow",
@@ -195,18 +198,25 @@ _CHAPTERS = {
         "scaling_exponents",
         "scaling_laws",
     ),
+    "spectra.lanczos_quadrature": (
+        "LanczosEstimate",
+        "LanczosQuadrature",
+    ),
+    "spectra.named_densities": (
+        "log_normal",
+        "marchenko_pastur",
+        "power_law",
+    ),
+    "spectra.negative_tails": ("NegativeTail",),
     "spectra.spectral_density": ("SpectralDensity",),
     "spectrum": (
         "CompressedSpectrum",
         "Spectrum",
     ),
+    "spectrum_files": ("read_spectrum",),
     "successive_increments": (
         "doubling_identity",
         "exponent_bound",
-    ),
-    "fits.tail_fits": (
-        "TailFit",
-        "fit_spectrum_tail",
     ),
     "update_rule": (
         "UpdateRule",
@@ -220,6 +230,7 @@ _CHAPTERS = {
 _HOMES = {name: chapter for chapter, names in _CHAPTERS.items() for name in names}
 
 __all__ = [
+    "Advice",
     "Agreement",
     "Calibration",
     "CompressedSpectrum",
@@ -263,6 +274,7 @@ __all__ = [
     "UnstableError",
     "UpdateRule",
     "WindowScan",
+    "advise",
     "calibrate",
     "dampened",
     "diffusion_rate",
@@ -288,9 +300,11 @@ __all__ = [
     "observables",
     "ornstein_uhlenbeck",
     "plain_sgd",
+    "plot_advice",
     "plot_spectrum",
     "power_law",
     "quasi_hyperbolic",
+    "read_spectrum",
     "recursion",
     "saturation",
     "scaling_exponents",

@@ -16,10 +16,10 @@ from scipy.linalg import expm, solve_continuous_lyapunov, solve_discrete_lyapuno
 import sgdtheory as sgd
 from sgdtheory import symbols as s
 from sgdtheory.advice import advise
-from sgdtheory.advised_run import AdvisedRun
-from sgdtheory.direction_ranges import direction_ranges
+from sgdtheory.advice.advised_run import AdvisedRun
+from sgdtheory.advice.direction_ranges import direction_ranges
+from sgdtheory.advice.self_driven_noise import self_driven_noise
 from sgdtheory.plotting import plot_advice
-from sgdtheory.self_driven_noise import self_driven_noise
 from sgdtheory.spectra.named_densities import marchenko_pastur
 
 matplotlib = pytest.importorskip("matplotlib")

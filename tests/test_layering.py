@@ -83,7 +83,11 @@ CHAPTERS = (
     "equivalent_settings",
     "elasticities",
     "calibration",
+    "array_files",
+    "spectrum_files",
+    "advice",
     "plotting",
+    "__main__",
     "__init__",
 )
 # Likewise inside the chapters that are folders.
@@ -157,7 +161,25 @@ FITS = (
     "tail_fits",
     "__init__",
 )
-FOLDERS = {"spectra": SPECTRA, "lowering": LOWERING, "ensembles": ENSEMBLES, "fits": FITS}
+ADVICE = (
+    "few_directions",
+    "advised_run",
+    "self_driven_noise",
+    "stability_margin",
+    "stationary_summary",
+    "direction_ranges",
+    "run_forecast",
+    "strained_assumptions",
+    "batch_doubling",
+    "__init__",
+)
+FOLDERS = {
+    "advice": ADVICE,
+    "spectra": SPECTRA,
+    "lowering": LOWERING,
+    "ensembles": ENSEMBLES,
+    "fits": FITS,
+}
 ORDER = [
     module
     for chapter in CHAPTERS

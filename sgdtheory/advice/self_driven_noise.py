@@ -13,7 +13,7 @@ import numpy as np
 from sympy import Eq, ImmutableMatrix, Poly
 
 from sgdtheory import symbols as s
-from sgdtheory.advised_run import AdvisedRun
+from sgdtheory.advice.advised_run import AdvisedRun
 from sgdtheory.gaussian_inputs import GaussianInputs
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.second_moments import SecondMomentMap, Setting

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sgdtheory.advised_run import AdvisedRun
+from sgdtheory.advice.advised_run import AdvisedRun
+from sgdtheory.advice.run_forecast import RunForecast, forecast, rounded
+from sgdtheory.advice.stability_margin import StabilityMargin, stability_margin
 from sgdtheory.equivalent_settings import equivalent
-from sgdtheory.run_forecast import RunForecast, forecast, rounded
-from sgdtheory.stability_margin import StabilityMargin, stability_margin
 
 __all__ = ["BatchDoubling", "KeptVariance", "batch_doubling"]
 

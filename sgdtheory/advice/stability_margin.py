@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgdtheory.advised_run import AdvisedRun, if_defined
-from sgdtheory.self_driven_noise import self_driven_noise
+from sgdtheory.advice.advised_run import AdvisedRun, if_defined
+from sgdtheory.advice.self_driven_noise import self_driven_noise
 from sgdtheory.spectrum import Spectrum
 
 __all__ = ["StabilityMargin", "stability_margin"]

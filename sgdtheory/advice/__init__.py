@@ -9,20 +9,29 @@ from typing import Any
 import numpy as np
 from sympy import Symbol
 
-from sgdtheory.advised_run import AdvisedRun
-from sgdtheory.batch_doubling import BatchDoubling, batch_doubling
-from sgdtheory.direction_ranges import DirectionRange, direction_ranges
-from sgdtheory.hyperparameters import Hyperparameters
-from sgdtheory.run_forecast import DisplacementCurve, RunForecast, displacement_curve, forecast
-from sgdtheory.spectrum import Spectrum
-from sgdtheory.stability_margin import StabilityMargin, stability_margin
-from sgdtheory.stationary_summary import (
+from sgdtheory.advice.advised_run import AdvisedRun
+from sgdtheory.advice.batch_doubling import BatchDoubling, batch_doubling
+from sgdtheory.advice.direction_ranges import DirectionRange, direction_ranges
+from sgdtheory.advice.run_forecast import (
+    DisplacementCurve,
+    RunForecast,
+    displacement_curve,
+    forecast,
+)
+from sgdtheory.advice.stability_margin import StabilityMargin, stability_margin
+from sgdtheory.advice.stationary_summary import (
     EffectiveTemperature,
     RelaxationTimes,
     effective_temperature,
     relaxation_times,
 )
-from sgdtheory.strained_assumptions import UNCHECKED, StrainedAssumption, strained_assumptions
+from sgdtheory.advice.strained_assumptions import (
+    UNCHECKED,
+    StrainedAssumption,
+    strained_assumptions,
+)
+from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.spectrum import Spectrum
 from sgdtheory.update_rule import UpdateRule, heavy_ball
 
 __all__ = ["Advice", "advise"]

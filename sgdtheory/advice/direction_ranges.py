@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.advised_run import AdvisedRun
+from sgdtheory.advice.advised_run import AdvisedRun
 
 __all__ = ["DirectionRange", "direction_ranges"]
 

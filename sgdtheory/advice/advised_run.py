@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sympy import Symbol
 
+from sgdtheory.advice.few_directions import CurvatureRange, few_directions, selected, with_offsets
 from sgdtheory.arrays import backend_of, detached, shortened
 from sgdtheory.compression import SettingsRange
-from sgdtheory.few_directions import CurvatureRange, few_directions, selected, with_offsets
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.mean_square_stability import noiseless_limit
 from sgdtheory.number_checks import check_number

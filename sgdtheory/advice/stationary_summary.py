@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.advised_run import AdvisedRun, if_defined
+from sgdtheory.advice.advised_run import AdvisedRun, if_defined
 from sgdtheory.modified_equations import modified_equation
 
 __all__ = ["EffectiveTemperature", "RelaxationTimes", "effective_temperature", "relaxation_times"]

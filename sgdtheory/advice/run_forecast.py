@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.advised_run import AdvisedRun, if_defined
+from sgdtheory.advice.advised_run import AdvisedRun, if_defined
 from sgdtheory.displacement import DisplacementParts
 from sgdtheory.gaussian_process import UnstableError
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgdtheory.advised_run import AdvisedRun, if_defined
+from sgdtheory.advice.advised_run import AdvisedRun, if_defined
+from sgdtheory.advice.self_driven_noise import self_driven_noise
 from sgdtheory.number_checks import check_number
 from sgdtheory.predictor import Predictor
-from sgdtheory.self_driven_noise import self_driven_noise
 from sgdtheory.spectrum import Spectrum
 
 __all__ = ["UNCHECKED", "StrainedAssumption", "strained_assumptions"]
