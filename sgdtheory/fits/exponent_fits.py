@@ -119,7 +119,7 @@ def fit_exponent(
 
     Args:
         steps: update counts ≥ 1, ascending, (T,).
-        displacement: |θ_k − θ_0|² of one run, (T,), or of several, (R, T). Unit: θ².
+        displacement: ‖θ_k − θ_0‖² of one run, (T,), or of several, (R, T). Unit: θ².
         window: first and last update count to use; all of them by default.
         settings: as of `scan_windows`: `model`, `position`, `velocity`, `start_covariance`,
             `replicas`, `points`, `level`, `resamples`, `seed`.
@@ -162,7 +162,7 @@ def scan_windows(
 
     Args:
         steps: update counts ≥ 1, ascending, (T,).
-        displacement: |θ_k − θ_0|² of one run, (T,), or of several, (R, T).
+        displacement: ‖θ_k − θ_0‖² of one run, (T,), or of several, (R, T).
         windows: first and last update count of each; by default the whole record and five that
             each span half of it on the logarithmic axis.
         model: whose covariance is used. Only its shape matters: a factor cancels.

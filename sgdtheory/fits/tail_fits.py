@@ -102,7 +102,7 @@ def fit_spectrum_tail(
 
     Args:
         steps: update counts ≥ 1, ascending, (T,).
-        displacement: |θ_k − θ_0|² of one run, (T,), or of several, (R, T). Unit: θ².
+        displacement: ‖θ_k − θ_0‖² of one run, (T,), or of several, (R, T). Unit: θ².
         hyperparameters: η, β, S, λ of the run.
         directions: n, how many directions the tail has between its cut-offs.
         position: start, as an offset from the minimum along every direction: a number, or a
