@@ -35,7 +35,7 @@ class MeasuredDirections(WeightedDirections):
             negative: what becomes of eigenvalues < 0. "refuse" them; "drop" them; "clamp" them to
                 0, which has the noise σ²·0 unless `noise_variances` says otherwise; or "drift":
                 keep them, for transients, as they have no stationary state.
-            drift_noise_scale: Σ/|ρ| of drifting directions where `noise_variances` is absent. A
+            drift_noise_scale: Σ/(−ρ) of drifting directions where `noise_variances` is absent. A
                 noise proportional to the Hessian says nothing about them, so that the default
                 gives them none: they move as their start makes them. Unit: loss.
 

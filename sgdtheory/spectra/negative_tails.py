@@ -63,7 +63,7 @@ def without_negative_tail(
         noise_variances: Σ, (modes,), of all directions, or None.
         noise_scale: σ² of directions with ρ ≥ 0, or None.
         handling: "refuse", "drop", "clamp" or "drift".
-        drift_noise_scale: Σ/|ρ| where ρ < 0, for "drift" without noise_variances.
+        drift_noise_scale: Σ/(−ρ) where ρ < 0, for "drift" without noise_variances.
 
     Raises:
         ValueError: for negative eigenvalues that are to be refused, or nothing left.
