@@ -448,6 +448,16 @@ def test_words_and_numbers_whatever_the_run(case):
     assert numbers.keys() == {"settings"} | {x.name for x in fields(advice)} - {"run"}
 
 
+@pytest.mark.parametrize("h", [28.018131659742636, 0.2600411435233663, 0.0027366898871297013])
+@pytest.mark.parametrize("roundings", [-2, 0, 2])
+def test_at_the_limit_itself_rounding_decides_nothing(h, roundings):
+    rate = 3.8 / h * (1 + roundings * np.finfo(np.float64).eps)
+    advice = advise(H(rate, 0.9, 8), sgd.Spectrum([h, 0.1 * h]), steps=10)
+    assert not advice.stability.stable
+    assert advice.stability.unstable_directions == 1
+    assert advice.forecast.origin == "minimum"
+
+
 def test_an_unstable_run_is_told_what_to_change():
     advice = advise(H(5.0, 0.9, 8), sgd.Spectrum([1.0, 0.1]))
     first, *_ = advice.sections["Stability"]

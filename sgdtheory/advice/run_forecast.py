@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from sgdtheory.advice.advised_run import AdvisedRun, if_defined
 from sgdtheory.displacement import DisplacementParts
-from sgdtheory.gaussian_process import UnstableError
 
 __all__ = ["DisplacementCurve", "RunForecast", "displacement_curve", "forecast", "rounded"]
 
@@ -164,7 +163,7 @@ def _crossovers(run: AdvisedRun) -> dict[str, float | None]:
         # With one order for ever there are shares of a displacement of 0.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             found = run.total.crossovers(**run.started)
-    except UnstableError:
+    except ValueError:  # as an UnstableError is
         return dict.fromkeys(names)
     values = {name: getattr(found, name) for name in names}
     return {name: None if value is None else float(value) for name, value in values.items()}
@@ -217,6 +216,6 @@ def displacement_curve(run: AdvisedRun, last: float) -> DisplacementCurve | None
         if len(steps):
             parts = model.displacement_parts(steps, **start)
             return DisplacementCurve(steps, parts, model.exponent(steps, **start))
-    except UnstableError:
+    except ValueError:  # likewise
         pass
     return None
