@@ -8,7 +8,8 @@ from typing import Any
 
 __all__ = ["Crossovers", "first_update"]
 
-_LARGEST = 2.0**53
+# Epochs are counted in floating point too, so the last octaves are left alone.
+_LARGEST = 2.0**50
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,8 @@ class Crossovers:
         epoch: updates per epoch, after which what a batch gave is taken back; None for batches with
             replacement.
         start_overtakes: the first update, once the velocity has forgotten, from which most of the
-            displacement is what the start determined, drift and relaxation; ∞ if never.
+            displacement is what the start determined, drift and relaxation; ∞ if never, and for a
+            stationary start, whose share tends to one half.
         saturation: 1 − 1/e of the final displacement is reached; ∞ where there is none.
     """
 
@@ -45,7 +47,7 @@ def first_update(reached: Callable[[int], bool], first: int = 1) -> float:
         first: the smallest count that is tried, ≥ 1.
 
     Returns:
-        The count, or ∞ if 2⁵³ updates do not reach it.
+        The count, or ∞ if 2⁵⁰ updates do not reach it.
 
     >>> first_update(lambda k: k >= 1000)
     1000.0

@@ -121,8 +121,11 @@ class PredictedDisplacement(PredictedMoments):
 
     @few_settings_at_once
     def _transient_displacement(self, counts: Any, start: _Start) -> Any:
-        drift, relaxation, noise = self._parts_per_mode(counts, start)
-        return self.spectrum.total(drift + relaxation + noise)
+        # Too large is refused by name, and not by a warning on the way.
+        with np.errstate(over="ignore", invalid="ignore"):
+            drift, relaxation, noise = self._parts_per_mode(counts, start)
+            values = self.spectrum.total(drift + relaxation + noise)
+        return self._finite("displacement", values, counts)
 
     def _parts_per_mode(self, counts: Any, start: _Start) -> tuple[Any, Any, Any]:
         moved = self._evaluate("departure", counts)[..., 0, :]
@@ -191,8 +194,10 @@ class PredictedDisplacement(PredictedMoments):
 
     @few_settings_at_once
     def _transient_parts(self, counts: Any, start: _Start) -> Any:
-        parts = self._parts_per_mode(counts, start)
-        return side_by_side([self.spectrum.total(part) for part in parts])
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = self._parts_per_mode(counts, start)
+            values = side_by_side([self.spectrum.total(part) for part in parts])
+        return self._finite("displacement", values, counts)
 
     @few_settings_at_once
     def _stationary_parts(self, counts: Any) -> Any:
@@ -237,7 +242,7 @@ class PredictedDisplacement(PredictedMoments):
         lower = np.maximum(counts - 1, 1)
         before, after = (self._displacement(k, start) for k in (lower, counts + 1))
         # 0/0, where nothing moves, is refused with a reason.
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             growth = self._growth(lower, start)
         values = local_exponent(before, after, growth, counts)
         return self._output("exponent", values, steps=steps)

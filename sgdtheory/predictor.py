@@ -24,9 +24,6 @@ from sgdtheory.time_scales import regimes, relaxation_time, relaxation_updates
 
 __all__ = ["Predictor"]
 
-# A stationary start's share of a late displacement is one half, to rounding.
-_ROUNDING = 1e-9
-
 
 @dataclass(frozen=True, eq=False)
 class Predictor(PredictedDisplacement):
@@ -160,19 +157,24 @@ class Predictor(PredictedDisplacement):
 
         def started(step: int) -> bool:
             try:
-                # Where a direction has grown beyond all numbers, no share is known any more.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    share = self.displacement_parts([step], **start).ballistic_share
+                # Under one order for ever nothing has moved at the end of an epoch.
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    share = detached(self.displacement_parts([step], **start).ballistic_share)
             except UnstableError:
+                # A direction has grown beyond all numbers, and no share is known any more.
                 return False
-            return bool(detached(share).item() > 0.5 + _ROUNDING)
+            return bool(np.isfinite(share).all() and share.item() > 0.5)
 
-        overtakes = first_update(started, int(np.ceil(detached(self._velocity_memory()).item())))
+        stationary = start["position"] is None and start["start_covariance"] is None
+        overtakes = np.inf
+        if not stationary:
+            memory = detached(self._velocity_memory()).item()
+            overtakes = first_update(started, int(np.ceil(memory)))
         slowest = float(detached(self.relaxation_steps).max())
         if not np.isfinite(slowest):
             return overtakes, float("inf")
         # Everything has relaxed by then, to the last bit.
-        final = self.displacement([min(2**53, np.ceil(50 * slowest) + 1)], **start)
+        final = self.displacement([min(2**50, np.ceil(50 * slowest) + 1)], **start)
         goal = (1 - np.exp(-1)) * detached(final).item()
         saturation = first_update(
             lambda step: detached(self.displacement([step], **start)).item() >= goal

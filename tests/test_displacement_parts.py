@@ -308,3 +308,20 @@ def test_a_landscape_moves_as_the_whole_recursion_says():
     np.testing.assert_allclose(alone, model.displacement(steps, start_covariance=block))
     with pytest.raises(ValueError, match="start_covariance has shape"):
         model.displacement(steps, start_covariance=np.ones(3))
+
+
+def test_one_order_for_ever_has_crossovers_although_it_returns():
+    hyper = sgd.Hyperparameters(0.1, 0.9, 16, dataset_size=168)
+    model = sgd.Predictor(hyper, sgd.Spectrum([1.0, 0.01]), sampling="fixed_order")
+    found = model.crossovers(position=0.1)
+    assert found.epoch == 10
+    assert np.isfinite(found.saturation)
+    with pytest.raises(ValueError, match="has no slope"):
+        model.exponent([9, 10, 11])
+
+
+def test_what_grows_beyond_all_numbers_is_refused_by_name():
+    saddle = sgd.Spectrum([-1.0], noise_variances=[1.0])
+    model = sgd.Predictor(sgd.Hyperparameters(0.1), saddle)
+    with pytest.raises(sgd.UnstableError, match="too large for floating point"):
+        model.displacement([5000], position=1.0)
