@@ -84,11 +84,21 @@ class Calibration:
 
     @property
     def noise_scale(self) -> tuple[float, float]:
-        """σ² of noise proportional to the Hessian, and its standard error, over all directions."""
-        ratio = self.noise_variance / (self.curvature - self.weight_decay)
+        """σ² of noise proportional to the Hessian, and its standard error, over all directions.
+
+        Raises:
+            ValueError: where an eigenvalue h − λ is not positive, naming it.
+        """
+        rho = self.curvature - self.weight_decay
+        if np.any(rho <= 0):
+            i = int(np.argmin(rho))
+            raise ValueError(
+                f"direction {i} has the eigenvalue h − λ = {rho[i]:.3g}: noise in proportion to it "
+                "is none. Check the weight decay, or use noise_variance."
+            )
+        ratio = self.noise_variance / rho
         error = ratio * np.hypot(
-            self.noise_variance_error / self.noise_variance,
-            self.curvature_error / (self.curvature - self.weight_decay),
+            self.noise_variance_error / self.noise_variance, self.curvature_error / rho
         )
         weights = 1 / error**2
         return float((ratio * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
@@ -266,6 +276,12 @@ def _require_followed(theta: Array, v: Array, likelihood: RestrictedLikelihood) 
     """θ' − θ − a v and v' − c v must both be the same error's, whatever the direction is."""
     law = likelihood.law(np.zeros(theta.shape[-1]))
     a, c, b, d = law[:, 1], law[:, 3], law[:, 4], law[:, 5]
+    still = np.ptp(theta, axis=1).max(0) == 0
+    if np.any(still):
+        raise ValueError(
+            f"direction {int(np.argmax(still))} does not move: without noise nothing is told of "
+            "it. Leave it out."
+        )
     moved = np.diff(theta, axis=1) - a * v[:, :-1]
     pushed = (v[:, 1:] - c * v[:, :-1]) * (b / d)
     miss = np.sqrt(np.mean((moved - pushed) ** 2, (0, 1)) / np.mean(moved**2, (0, 1)))

@@ -112,6 +112,9 @@ def test_a_fixed_momentum_a_scale_and_a_short_record():
     assert np.all(found.momentum_z == 0)
     scale, error = found.noise_scale
     assert abs(scale - NOISE / cell.curvature) < 4 * error
+    decayed = sgd.Hyperparameters(RATE, 0.9, BATCH, weight_decay=5.0)
+    with pytest.raises(ValueError, match="Check the weight decay"):
+        _ = sgd.calibrate(positions, decayed).noise_scale
     both = sgd.calibrate(positions, hyper, velocities)
     freed = sgd.calibrate(positions, hyper)
     np.testing.assert_allclose(both.curvature, freed.curvature, rtol=0.01)
@@ -148,6 +151,7 @@ def test_it_is_saved_and_read_again(tmp_path):
         ({"velocities": np.zeros((49, 1))}, "velocities have shape"),
         ({"velocities": np.zeros((50, 1))}, "misses the heavy ball rule"),
         ({"rule": sgd.nesterov()}, "velocities = None"),
+        ({"positions": np.ones((50, 1))}, "does not move"),
     ],
 )
 def test_what_is_no_record_is_refused(change, message):
