@@ -26,7 +26,11 @@ class Crossovers:
         start_overtakes: the first update, once the velocity has forgotten, from which most of the
             displacement is what the start determined, drift and relaxation; ∞ if never, and for a
             stationary start, whose share tends to one half.
-        saturation: 1 − 1/e of the final displacement is reached; ∞ where there is none.
+        saturation: 1 − 1/e of the final displacement is reached; ∞ where there is none, as in the
+            cycle of one order for ever.
+
+    The last two are found to the octave that shows them first: a bump between two octaves is not
+    seen.
     """
 
     velocity_memory: Any

@@ -28,7 +28,8 @@ class Sensitivities:
     Args:
         learning_rate: x = η.
         lost_momentum: x = 1 − β.
-        batch_size: x = S.
+        batch_size: x = S; under epochs at a fixed number of updates in each, so no slope along a
+            change of S, which changes that number too.
         weight_decay: x = λ; 0 where there is none.
         logarithmic: whether of the prediction's logarithm.
     """

@@ -171,11 +171,14 @@ class Predictor(PredictedDisplacement):
             memory = detached(self._velocity_memory()).item()
             overtakes = first_update(started, int(np.ceil(memory)))
         slowest = float(detached(self.relaxation_steps).max())
-        if not np.isfinite(slowest):
+        if not np.isfinite(slowest) or self.sampling == "fixed_order":
+            # One order for ever ends in a cycle, which has no final displacement.
             return overtakes, float("inf")
         # Everything has relaxed by then, to the last bit.
         final = self.displacement([min(2**50, np.ceil(50 * slowest) + 1)], **start)
         goal = (1 - np.exp(-1)) * detached(final).item()
+        if not goal > 0:
+            return overtakes, float("inf")
         saturation = first_update(
             lambda step: detached(self.displacement([step], **start)).item() >= goal
         )

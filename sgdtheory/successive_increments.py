@@ -121,6 +121,14 @@ def exponent_bound(
     """
     rule = rule or heavy_ball()
     check_number("momentum", momentum, at_least=0.0, below=1.0)
+    if theory not in ("discrete", "continuous"):
+        raise ValueError(f"theory = {theory!r}: give 'discrete' or 'continuous'.")
+    further = rule.parameters - {s.eta, s.beta}
+    if further != set(parameters or {}):
+        raise ValueError(
+            f"parameters = {dict(parameters or {})}: the {rule.name} rule has the further symbols "
+            f"{sorted(further, key=str)}; give exactly these, by symbol."
+        )
     counts = np.asarray(steps, dtype=np.float64)
     if np.any(counts < 1) or np.any(counts != np.floor(counts)) or not counts.size:
         raise ValueError(f"steps = {steps}: give update counts ≥ 1.")

@@ -118,6 +118,8 @@ def test_nor_does_one_whose_noise_commutes_with_nothing():
         ({"steps": [1.5]}, "steps"),
         ({"steps": []}, "steps"),
         ({"momentum": 1.0}, "momentum"),
+        ({"theory": "quantum"}, "theory = 'quantum'"),
+        ({"rule": sgd.dampened()}, "further symbols"),
     ],
 )
 def test_what_has_no_bound_is_refused(change, message):
