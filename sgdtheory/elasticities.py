@@ -25,6 +25,8 @@ _SETTINGS = ("learning_rate", "momentum", "batch_size", "weight_decay")
 class Sensitivities:
     """Derivatives with respect to the logarithm of each setting, of the prediction's shape.
 
+    A logarithm's are nan where the prediction is 0.
+
     Args:
         learning_rate: x = η.
         lost_momentum: x = 1 − β.
@@ -60,7 +62,8 @@ def sensitivities(
 
     Raises:
         ImportError: without PyTorch.
-        ValueError: for a name that a predictor does not have; naming it.
+        ValueError: for a name that a predictor does not have; for a landscape's predictor; for a
+            prediction that is no array with derivatives.
 
     >>> from sgdtheory import Hyperparameters, Predictor, Spectrum
     >>> model = Predictor(Hyperparameters(1e-6, momentum=0.5, batch_size=8), Spectrum([1.0]))
@@ -75,6 +78,11 @@ def sensitivities(
             "sensitivities are automatic derivatives and need PyTorch: pip install "
             "'sgdtheory[torch]'. Without it, lower the expressions of scaling_exponents."
         ) from None
+    if not isinstance(model, Predictor):
+        raise ValueError(  # noqa: TRY004
+            f"model is a {type(model).__name__}: derivatives need a Predictor of a Spectrum. Give "
+            "the landscape's own, Predictor(hyperparameters, landscape.spectrum)."
+        )
     if isinstance(prediction, str) and not hasattr(model, prediction):
         raise ValueError(
             f"prediction = {prediction!r}: a Predictor has no such method. Give a method's name, "
@@ -94,6 +102,11 @@ def sensitivities(
     else:
         asked = getattr(moved, prediction)
         value = asked(*arguments, **keywords) if callable(asked) else asked
+    if not (isinstance(value, torch.Tensor) and value.requires_grad):
+        raise ValueError(
+            f"prediction = {prediction!r}: what it gives is no array with derivatives. Ask for one "
+            "that is, as 'displacement', or give a function of a predictor that returns one."
+        )
     # A derivative along a direction is the derivative of a reverse one by its own weights.
     weights = torch.ones_like(value, requires_grad=True)
     reverse = torch.autograd.grad(

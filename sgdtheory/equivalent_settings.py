@@ -39,10 +39,9 @@ _KEPT = 1e-9
 _START_MOMENTA = (0.0, 0.5, 0.9, 0.99, 0.999)
 
 
-@lru_cache(maxsize=256)
 def exchange(
-    keep: tuple[str, ...],
-    solve_for: tuple[str, ...] = ("learning_rate",),
+    keep: Sequence[str],
+    solve_for: Sequence[str] = ("learning_rate",),
     rule: UpdateRule | None = None,
 ) -> tuple[dict[Symbol, Expr], ...]:
     r"""How settings change together and keep observables, to leading order, as expressions.
@@ -54,7 +53,8 @@ def exchange(
 
     Returns:
         Every solution: the new value of each setting solved for, in terms of the old settings and
-        of the new values of the others, which are the letters η, β and S with a prime.
+        of the new values of the others, which are the letters η, β and S with a prime. Where the
+        observables leave a setting free, it is such a letter too, and missing among the solved.
 
     Raises:
         ValueError: for an unknown name.
@@ -64,9 +64,17 @@ def exchange(
     ... ).simplify()
     eta*S'/S
     """
-    laws = scaling_laws(rule or heavy_ball())
-    _require("keep", keep, [law.name for law in laws.laws])
+    rule = rule or heavy_ball()
+    _require("keep", keep, observables(rule))
     _require("solve_for", solve_for, _SYMBOLS)
+    return _solutions(tuple(keep), tuple(solve_for), rule)
+
+
+@lru_cache(maxsize=256)
+def _solutions(
+    keep: tuple[str, ...], solve_for: tuple[str, ...], rule: UpdateRule
+) -> tuple[dict[Symbol, Expr], ...]:
+    laws = scaling_laws(rule)
     new = {symbol: s.primed(symbol) for symbol in _SYMBOLS.values()}
     unknown = {_SYMBOLS[name]: Dummy(name, positive=True) for name in solve_for}
     moved = {symbol: unknown.get(symbol, letter) for symbol, letter in new.items()}
@@ -77,8 +85,13 @@ def exchange(
         for law in (laws[name] for name in keep)
     ]
     found = solve(equations, list(unknown.values()), dict=True)
+    left_free = {letter: new[symbol] for symbol, letter in unknown.items()}
     return tuple(
-        {symbol: factored(one[letter]) for symbol, letter in unknown.items() if letter in one}
+        {
+            symbol: factored(one[letter].subs(left_free))
+            for symbol, letter in unknown.items()
+            if letter in one
+        }
         for one in found
     )
 
@@ -130,8 +143,11 @@ def equivalent(
     (0.1026, 0.9487)
     """
     rule = rule or heavy_ball()
+    _require("keep", keep, observables(rule))
     problem = _Problem(hyperparameters, tuple(keep), curvature, rule, dict(parameters or {}))
     free = _free_settings(solve_for, changed)
+    # It checks the new values.
+    replace(hyperparameters, **changed).sweep.require_one_setting("equivalent")
     start = problem.settings | {name: float(value) for name, value in changed.items()}
     closest: tuple[float, dict[str, float]] = (np.inf, start)
     for count in range(len(free) + 1):
@@ -141,6 +157,7 @@ def equivalent(
                 problem.require_stable(found)
                 return replace(hyperparameters, **found | dict(changed))
             closest = min(closest, (miss, found), key=lambda pair: pair[0])
+    problem.require_stable(closest[1])
     raise ValueError(problem.conflict(closest[1], free, changed))
 
 
@@ -152,7 +169,6 @@ def _free_settings(solve_for: Sequence[str], changed: Mapping[str, float]) -> li
                 f"{name} = {value!r}: the settings that can be changed are {', '.join(_SYMBOLS)}. "
                 "For another weight decay give the new curvature's own run."
             )
-        check_number(name, value, at_least=0.0)
     return [name for name in solve_for if name not in changed]
 
 
@@ -169,7 +185,6 @@ class _Problem:
     def __post_init__(self) -> None:
         self.hyperparameters.sweep.require_one_setting("equivalent")
         self.hyperparameters.require_for(self.rule, self.parameters)
-        _require("keep", self.keep, observables(self.rule))
         if self.curvature is not None:
             check_number("curvature", self.curvature, above=0.0)
             self.require_stable(self.settings)

@@ -100,7 +100,8 @@ class ScalingLaw:
         name: of the observable.
         exact: its expression.
         leading: to leading order in the learning rate.
-        exponents: elasticities of the leading order.
+        exponents: elasticities of the leading order; that of the weight decay λ with h = ρ + λ, so
+            it is the curvature's times λ/(ρ + λ): none where ρ ≫ λ, all of it where ρ ≪ λ.
     """
 
     name: str
@@ -123,7 +124,7 @@ class ScalingTable:
 
     def markdown(self) -> str:
         """A Markdown table: observable, leading order, and elasticities."""
-        columns = (s.eta, 1 - s.beta, s.S, s.h)
+        columns = (s.eta, 1 - s.beta, s.S, s.h, s.lamda)
         head = ["observable", "leading order in η", *(f"${latex(x)}$" for x in columns)]
         rows = [head, ["---"] * len(head)]
         for law in self.laws:
@@ -147,10 +148,14 @@ def scaling_laws(rule: UpdateRule) -> ScalingTable:
     >>> scaling_laws(heavy_ball())["stationary_variance"].leading
     Sigma*eta/(2*S*h*(1 - beta))
     >>> scaling_laws(heavy_ball())["relaxation_steps"].exponents
-    {eta: -1, 1 - beta: 1, h: -1}
+    {eta: -1, 1 - beta: 1, h: -1, lamda: -lamda/(lamda + rho)}
     """
     laws = []
     for name, exact in observables(rule).items():
         first = leading(exact)
-        laws.append(ScalingLaw(name, exact, first, scaling_exponents(first)))
+        exponents = scaling_exponents(first)
+        if s.h in exponents:
+            decayed = first.subs(s.h, s.rho + s.lamda)
+            exponents |= scaling_exponents(decayed, (s.lamda,))
+        laws.append(ScalingLaw(name, exact, first, exponents))
     return ScalingTable(tuple(laws))

@@ -49,9 +49,15 @@ def test_observables_are_those_of_the_recursion(name):
 def test_heavy_ball_s_published_powers():
     """The laws that the literature states for them."""
     laws = scaling_laws(sgd.heavy_ball())
-    powers = {law.name: law.exponents for law in laws.laws}
+    powers = {law.name: dict(law.exponents) for law in laws.laws}
+    decay = {name: power.pop(s.lamda, 0) for name, power in powers.items()}
     assert powers["stationary_variance"] == {s.eta: 1, 1 - s.beta: -1, s.S: -1, s.h: -1}
     assert powers["relaxation_steps"] == {s.eta: -1, 1 - s.beta: 1, s.h: -1}
+    # A direction flatter than the decay relaxes as 1/λ; a steep one does not feel it.
+    for ratio, power in ((1e-6, -1), (1e6, 0)):
+        value = decay["relaxation_steps"].subs({s.rho: ratio, s.lamda: 1})
+        assert float(value) == pytest.approx(power, abs=1e-5)
+    assert decay["velocity_memory"] == 0
     assert powers["diffusion_rate"] == {s.eta: 2, 1 - s.beta: -2, s.S: -1}
     assert powers["local_displacement"][s.eta] == 2
     # η²Σ/(S(1 − β²))
@@ -69,6 +75,16 @@ def test_a_leading_order_is_the_limit():
     here = {s.beta: 0.8, s.S: 3, s.h: 2, s.Sigma: 1}
     ratio = (exact / leading(exact)).subs(here).subs(s.eta, 1e-9)
     assert float(ratio) == pytest.approx(1, abs=1e-7)
+
+
+def test_the_weight_decay_s_power_is_that_of_the_predictor():
+    rho, decay = 1e-3, 4e-3
+    spectrum = sgd.Spectrum([rho], noise_variances=[1.0])
+    model = sgd.Predictor(sgd.Hyperparameters(1e-4, 0.5, 8, decay), spectrum)
+    found = sensitivities(model, lambda m: m.stationary_covariance()[0, 0, 0])
+    law = scaling_laws(sgd.heavy_ball())["stationary_variance"].exponents[s.lamda]
+    expected = float(law.subs({s.rho: rho, s.lamda: decay}))
+    assert float(found.weight_decay) == pytest.approx(expected, rel=1e-5)
 
 
 # -- equivalent settings --------------------------------------------------------------------------
@@ -133,6 +149,20 @@ def test_solutions_as_expressions():
     )
 
 
+def test_a_setting_that_the_observables_leave_free_is_a_new_letter():
+    keep = ["stationary_variance", "relaxation_examples"]
+    (one,) = exchange(keep, ["learning_rate", "momentum"])
+    letters = {s.eta, s.beta, s.S, s.primed(s.beta), s.primed(s.S)}
+    assert one[s.eta].free_symbols == letters
+    # Kept for any new momentum: a slow direction of the exact recursion, by the Predictor.
+    run = sgd.Hyperparameters(1e-5, momentum=0.9, batch_size=128)
+    moved = {s.eta: 1e-5, s.beta: 0.9, s.S: 128, s.primed(s.beta): 0.5, s.primed(s.S): 512}
+    new = sgd.Hyperparameters(float(one[s.eta].subs(moved)), momentum=0.5, batch_size=512)
+    found, given = observed(new), observed(run)
+    assert found["stationary_variance"] == pytest.approx(given["stationary_variance"], rel=1e-3)
+    assert 4 * found["relaxation_steps"] == pytest.approx(given["relaxation_steps"], rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ["plain_sgd", "nesterov", "dampened", "quasi_hyperbolic"])
 def test_every_rule_has_equivalents(name):
     rule, own = RULES[name]
@@ -159,6 +189,12 @@ def test_every_rule_has_equivalents(name):
         ({"solve_for": ("epochs",)}, ValueError, "solve_for = "),
         ({"weight_decay": 0.1}, ValueError, "weight_decay = 0.1"),
         ({"batch_size": -1}, ValueError, "batch_size = -1"),
+        ({"batch_size": 0}, ValueError, "batch_size = 0"),
+        ({"momentum": 1.0}, ValueError, "momentum = 1.0"),
+        ({"learning_rate": 0.0}, ValueError, "learning_rate = 0.0"),
+        ({"batch_size": np.array([1.0, 2.0])}, ValueError, "batch_size has shape"),
+        # No momentum below 1 is stable beyond ηh = 4.
+        ({"learning_rate": 5.0, "curvature": 1.0}, sgd.UnstableError, "ηh = 5 at curvature 1"),
         ({"curvature": -1.0}, ValueError, "curvature = -1"),
         ({"curvature": 50.0}, sgd.UnstableError, "limit of stability is 3.8"),
         ({"batch_size": 10**6, "curvature": 1.0, "solve_for": ("learning_rate",)}, None, None),
@@ -248,5 +284,9 @@ def test_sensitivities_under_epochs_of_own_functions_and_refusals():
     np.testing.assert_allclose(found.learning_rate, np.log(up / down) / 2e-4, rtol=1e-5)
     own = sensitivities(model, lambda m: m.stationary_covariance()[..., 0, 0].sum(-1))
     assert float(own.learning_rate) > 0
-    with pytest.raises(ValueError, match="prediction = 'travel'"):
-        sensitivities(model, "travel")
+    for prediction in ("travel", "regime", "relaxation_steps"):
+        with pytest.raises(ValueError, match=f"prediction = '{prediction}'"):
+            sensitivities(model, prediction)
+    dense = sgd.Predictor(RUN, sgd.Landscape(np.diag([1.0, 0.1]), np.eye(2)))
+    with pytest.raises(ValueError, match="model is a DensePredictor"):
+        sensitivities(dense, "displacement", [1])
