@@ -19,8 +19,10 @@ Array = NDArray[np.float64]
 Likelihood = Callable[[Array], Array]
 
 _ITERATIONS, _HALVINGS, _STEP = 60, 30, 1e-4
+# A gain far below what ends an interval, and above the rounding of a long record's likelihood.
+_GAIN = 1e-7
 # Intervals that have not ended after so many doublings of a standard error have no end.
-_DOUBLINGS, _BISECTIONS = 12, 45
+_DOUBLINGS, _BISECTIONS = 12, 30
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ def maximum(likelihood: Likelihood, start: Array, free: NDArray[np.bool_] | None
         gradient, information = _derivatives(likelihood, at, value)
         gradient = np.where(moving, gradient, 0.0)
         step = _uphill(gradient, information, moving)
-        at, value, moved = _advanced(likelihood, at, value, step)
-        if not np.any(moved > 1e-9):
+        climbing = (gradient * step).sum(1) > _GAIN
+        if not np.any(climbing):
             break
+        at, value = _advanced(likelihood, at, value, np.where(climbing[:, None], step, 0.0))
     _, information = _derivatives(likelihood, at, value)
     return Maximum(at, value, information)
 
@@ -104,9 +107,7 @@ def _uphill(gradient: Array, information: Array, moving: NDArray[np.bool_]) -> A
     return np.asarray(np.clip(step, -1.0, 1.0))
 
 
-def _advanced(
-    likelihood: Likelihood, at: Array, value: Array, step: Array
-) -> tuple[Array, Array, Array]:
+def _advanced(likelihood: Likelihood, at: Array, value: Array, step: Array) -> tuple[Array, Array]:
     share = np.ones(len(at))
     for _ in range(_HALVINGS):
         trial = likelihood(at + share[:, None] * step)
@@ -116,7 +117,7 @@ def _advanced(
         share = np.where(worse, share / 2, share)
     better = trial >= value
     moved = np.where(better, share, 0.0)[:, None] * step
-    return at + moved, np.where(better, trial, value), np.abs(moved).max(1)
+    return at + moved, np.where(better, trial, value)
 
 
 def _inverse(matrices: Array) -> Array:

@@ -2,14 +2,15 @@ r"""The likelihood of a recorded direction: the exact linear-Gaussian recursion,
 
 The velocity's update v' = c v + d (h (θ − μ) + ε) shows every batch's error ε; the position's shows
 nothing new. With a stationary start the first state has a likelihood too, which tells slow
-directions much. The minimum μ is integrated out: for directions whose relaxation is not short
-beside the record that removes most of the bias which autoregressions have.
+directions much; a given one has none. The minimum μ is integrated out: for directions whose
+relaxation is not short beside the record that removes most of the bias of autoregressions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -76,10 +77,11 @@ class Record:
         theta, v = positions - origin, velocities
         size = positions.shape[-1]
         products = np.zeros((size, 4, 4))
-        for replica in range(len(theta)):
-            one = np.ones_like(v[replica, 1:])
-            Z = np.stack([v[replica, 1:], v[replica, :-1], theta[replica, :-1], one])
-            products += np.einsum("itd,jtd->dij", Z, Z, optimize=True)
+        Z = (v[:, 1:], v[:, :-1], theta[:, :-1], np.ones((1, 1, 1)))
+        for i, j in combinations_with_replacement(range(4), 2):
+            shapes = np.broadcast_shapes(Z[0].shape, Z[i].shape)
+            products[:, i, j] = np.einsum("rtd,rtd->d", np.broadcast_to(Z[i], shapes), Z[j])
+            products[:, j, i] = products[:, i, j]
         updates = theta.shape[0] * (theta.shape[1] - 1)
         return cls(products, np.stack([theta[:, 0], v[:, 0]], axis=-1), updates, origin)
 
@@ -99,6 +101,7 @@ class RestrictedLikelihood:
         learning_rate: η.
         momentum: β where it is not a parameter.
         own: values of the rule's further symbols, in their order.
+        stationary: whether the first states are drawn from the stationary law; given otherwise.
     """
 
     record: Record
@@ -106,17 +109,17 @@ class RestrictedLikelihood:
     learning_rate: float
     momentum: float
     own: tuple[float, ...] = ()
+    stationary: bool = True
 
     def __call__(self, parameters: Array) -> Array:
         """(directions,) at (directions, 1 or 2) parameters; −∞ beyond the limit of stability."""
-        freedom = 2 * self.record.replicas + self.record.updates - 1
         # Far from the maximum numbers overflow: there is no likelihood there.
         with np.errstate(all="ignore"):
             parts = self._parts(*self.settings(parameters))
             value = -0.5 * (
-                freedom * np.log(parts.sum_of_squares)
+                self.freedom * np.log(parts.sum_of_squares)
                 + self.record.replicas * np.log(parts.determinant)
-                + np.log(parts.weight)
+                + np.log(parts.measure)
             ) - self.record.updates * np.log(np.abs(parts.kick))
         return np.asarray(np.where(parts.stable & np.isfinite(value), value, -np.inf))
 
@@ -140,11 +143,15 @@ class RestrictedLikelihood:
         row = _stationary(self.rule)(self.learning_rate, self.momentum, 1.0, *self.own)
         return float(row[0, 3])
 
+    @property
+    def freedom(self) -> int:
+        """Numbers that have a law, less one for μ."""
+        return 2 * self.record.replicas * self.stationary + self.record.updates - 1
+
     def eliminated(self, parameters: Array) -> tuple[Array, Array, Array]:
         """Σ/S, μ and the standard error of μ at the parameters, (directions,) each."""
         parts = self._parts(*self.settings(parameters))
-        freedom = 2 * self.record.replicas + self.record.updates - 1
-        variance = parts.sum_of_squares / (freedom - parameters.shape[1])
+        variance = parts.sum_of_squares / (self.freedom - parameters.shape[1])
         minimum = self.record.origin + parts.pull / parts.weight
         return variance, minimum, np.sqrt(variance / parts.weight)
 
@@ -161,13 +168,17 @@ class RestrictedLikelihood:
         determinant = B[:, 0, 0] * B[:, 1, 1] - B[:, 0, 1] ** 2
         adjugate = np.stack([B[:, 1, 1], -B[:, 0, 1], -B[:, 0, 1], B[:, 0, 0]], -1)
         inverse = (adjugate / determinant[:, None]).reshape(-1, 2, 2)
+        if not self.stationary:
+            inverse, determinant = np.zeros_like(inverse), np.ones_like(determinant)
         squares = squares + np.einsum("rdi,dij,rdj->d", record.first, inverse, record.first)
         mean = -pull * image[:, 3] + np.einsum("di,rdi->d", inverse[:, 0], record.first)
         weight = pull**2 * record.updates + record.replicas * inverse[:, 0, 0]
         squares = squares - mean**2 / weight
+        # With no stationary law flat directions have no minimum: the force at 0 is eliminated then.
+        measure = weight if self.stationary else weight / pull**2
         limit = stationary[:, 3]
         stable = (h * rate < limit) & (determinant > 0) & (weight > 0)
-        return _Parts(squares, mean, weight, determinant, kick, stable)
+        return _Parts(squares, mean, weight, measure, determinant, kick, stable)
 
 
 @dataclass(frozen=True)
@@ -177,6 +188,7 @@ class _Parts:
     sum_of_squares: Array
     pull: Array
     weight: Array
+    measure: Array
     determinant: Array
     kick: Array
     stable: Any

@@ -9,9 +9,19 @@ from scipy import stats
 import sgdtheory as sgd
 from sgdtheory import symbols as s
 from sgdtheory.recursion_likelihood import Record, RestrictedLikelihood
-from validation.calibration_coverage import BATCH, CELLS, NOISE, RATE, coverage, simulated
+from validation.calibration_coverage import (
+    BATCH,
+    CELLS,
+    EPOCH_CELLS,
+    NOISE,
+    RATE,
+    coverage,
+    epochs_bias,
+    simulated,
+)
 
-BY_NAME = {(cell.name, cell.curvature): cell for cell in CELLS}
+BY_NAME = {(cell.name, cell.curvature): cell for cell in reversed(CELLS)}
+REPLICATED = next(cell for cell in CELLS if cell.replicas > 1)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +35,51 @@ def test_intervals_cover(key):
     for name in ("curvature", "noise", "momentum"):
         assert np.isnan(found[name]) or low <= found[name] <= high
     assert found["whiteness"] < stats.binom.ppf(0.9995, runs, 0.05) / runs
+
+
+def test_short_replicas_cover_and_raise_no_alarms():
+    """20 replicas of a fifth of a relaxation time; 400 runs, 1 % for all three shares."""
+    low, high = stats.binom.ppf([0.0015, 0.9985], 400, 0.95) / 400
+    found = coverage(REPLICATED, 400, seed=8)
+    assert low <= found["curvature"] <= high
+    assert low <= found["noise"] <= high
+    assert found["whiteness"] < stats.binom.ppf(0.9985, 400, 0.05) / 400
+
+
+def test_a_given_start_is_told_by_regression_alone():
+    """With the first state given and an intercept, least squares are the likelihood's maximum."""
+    rng, far = np.random.default_rng(9), [np.full(4, 3.0)]
+    for _ in range(1000):
+        far.append(far[-1] - RATE * (far[-1] + 0.3 * rng.standard_normal(4)))
+    far = np.array(far)
+    found = sgd.calibrate(far, sgd.Hyperparameters(RATE, 0, BATCH), start="given")
+    for i in range(4):
+        fit = stats.linregress(far[1:-1, i], far[2:, i])
+        np.testing.assert_allclose(found.curvature[i], (1 - fit.slope) / RATE, rtol=1e-5)
+        np.testing.assert_allclose(found.curvature_error[i], fit.stderr / RATE, rtol=0.01)
+        at = fit.intercept / (1 - fit.slope)
+        np.testing.assert_allclose(found.minimum[i], at, atol=1e-5)
+
+
+@pytest.mark.parametrize("key", [("plain SGD", 0.1), ("heavy ball", 2.0)])
+def test_a_pooled_noise_scale_is_not_biased_by_slow_directions(key):
+    """100 runs of 20 directions; mean and number of large z at 0.1 % each."""
+    cell = BY_NAME[key]
+    positions, velocities = simulated(cell, 2000, seed=10)
+    hyper, z = sgd.Hyperparameters(RATE, cell.momentum, BATCH), []
+    for i in range(0, 2000, 20):
+        found = sgd.calibrate(positions[:, i : i + 20], hyper, velocities[:, i : i + 20])
+        scale, error = found.noise_scale
+        z.append((scale - NOISE / cell.curvature) / error)
+    assert abs(np.mean(z)) < 3.3 * np.std(z, ddof=1) / 10
+    assert np.sum(np.abs(z) > 1.96) <= stats.binom.ppf(0.999, 100, 0.05)
+
+
+def test_epochs_are_refused_since_they_would_mislead():
+    """Long epochs: curvature several times too large, and residuals that look white."""
+    found = epochs_bias(EPOCH_CELLS[1], 64, runs=50)
+    assert float(found["median of h / truth"]) > 5
+    assert float(found["whiteness p < 0.05"]) < 0.3
 
 
 def dense_restricted_likelihood(theta, v, h, beta):
@@ -120,7 +175,7 @@ def test_a_fixed_momentum_a_scale_and_a_short_record():
     np.testing.assert_allclose(both.curvature, freed.curvature, rtol=0.01)
     assert not found.short.any()
     slow, _ = simulated(BY_NAME["plain SGD", 0.02], 2, seed=5)
-    assert sgd.calibrate(slow[:100], sgd.Hyperparameters(RATE, 0, BATCH)).short.any()
+    assert sgd.calibrate(slow[:100], sgd.Hyperparameters(RATE, 0, BATCH)).short.all()
     assert found.markdown(2).count("\n") == 3
     assert len(found) == 5
 
@@ -150,6 +205,9 @@ def test_it_is_saved_and_read_again(tmp_path):
         ({"positions": "text"}, "positions"),
         ({"velocities": np.zeros((49, 1))}, "velocities have shape"),
         ({"velocities": np.zeros((50, 1))}, "misses the heavy ball rule"),
+        ({"sampling": "epochs"}, "drawn with replacement"),
+        ({"sampling": "other"}, "give one of"),
+        ({"start": "other"}, "'stationary' or 'given'"),
         ({"rule": sgd.nesterov()}, "velocities = None"),
         ({"positions": np.ones((50, 1))}, "does not move"),
     ],
