@@ -1,0 +1,294 @@
+"""An experiment as a small declared file: TOML in, a frozen record out, its content its identity.
+
+What a file leaves out is filled in before the hash is taken, and files that it names count by
+their content: comments and order change nothing, a changed weight changes everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+__all__ = [
+    "Cell",
+    "Data",
+    "Experiment",
+    "Loss",
+    "Model",
+    "Optimizer",
+    "Record",
+    "Sampler",
+    "cells",
+    "read_experiment",
+]
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+_Options: TypeAlias = dict[str, bool | int | float | str]
+_Positive: TypeAlias = Annotated[int, Field(ge=1)]
+_Count: TypeAlias = Annotated[int, Field(ge=0)]
+_Rate: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Decay: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is trained.
+
+    Args:
+        name: "linear", "mlp", "resnet18", or a function of one's own, "package.module:function".
+        options: arguments of that function.
+        dtype: of its parameters.
+        weights: safetensors file that it starts from; by default it is initialised by the seed.
+    """
+
+    __pydantic_config__ = _STRICT
+    name: str
+    options: _Options = field(default_factory=dict)
+    dtype: Literal["float32", "float64"] = "float32"
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """What it is trained on.
+
+    Args:
+        name: "diabetes", "digits", "power_law", "features", or "package.module:function".
+        options: arguments of that function.
+        label_noise: standard deviation of the Gaussian error that a target has each time it is
+            drawn.
+    """
+
+    __pydantic_config__ = _STRICT
+    name: str
+    options: _Options = field(default_factory=dict)
+    label_noise: _Decay = 0.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch is the mean of its examples' losses.
+
+    Args:
+        name: "half_squared_error" or "cross_entropy".
+    """
+
+    __pydantic_config__ = _STRICT
+    name: Literal["half_squared_error", "cross_entropy"] = "half_squared_error"
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How batches are drawn.
+
+    Args:
+        name: of the sampling.
+        batch_size: S.
+    """
+
+    __pydantic_config__ = _STRICT
+    name: Literal["with_replacement", "epochs", "fixed_order"]
+    batch_size: _Positive
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Of torch.optim.SGD, by its names.
+
+    Args:
+        learning_rate: η.
+        momentum: β.
+        weight_decay: λ.
+        dampening: τ.
+        nesterov: whether the gradient is taken ahead.
+    """
+
+    __pydantic_config__ = _STRICT
+    learning_rate: _Rate
+    momentum: _Fraction = 0.0
+    weight_decay: _Decay = 0.0
+    dampening: _Fraction = 0.0
+    nesterov: bool = False
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept, and for how long.
+
+    Args:
+        updates: recorded updates.
+        burn_in: updates before the record begins.
+        checkpoint_every: updates between two checkpoints, the most that a kill can cost.
+        directions: safetensors file with a tensor `directions`, (parameters, k), one a column.
+        random_projections: number of random unit directions, drawn by the seed.
+        projections_every: updates between two projections.
+        snapshots_every: updates between two copies of all parameters; 0 for none.
+        replicas: independent copies, of a linear model.
+    """
+
+    __pydantic_config__ = _STRICT
+    updates: _Positive
+    burn_in: _Count = 0
+    checkpoint_every: _Positive = 256
+    directions: str | None = None
+    random_projections: _Count = 0
+    projections_every: _Positive = 1
+    snapshots_every: _Count = 0
+    replicas: _Positive = 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides a result, and nothing else.
+
+    Args:
+        name: for people.
+        model: what is trained.
+        data: on what.
+        loss: to lower what.
+        sampler: with which batches.
+        optimizer: by which rule.
+        record: what is kept.
+        seeds: of one run each.
+        engine: "torch" trains with torch.optim.SGD; "ensemble" simulates linear models fast.
+        folder: where relative paths begin: that of the file.
+    """
+
+    __pydantic_config__ = _STRICT
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    model: Model
+    data: Data
+    sampler: Sampler
+    optimizer: Optimizer
+    record: Record
+    loss: Loss = Loss()
+    seeds: Annotated[tuple[_Count, ...], Field(min_length=1)] = (0,)
+    engine: Literal["torch", "ensemble"] = "torch"
+    folder: Path = Path()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What is hashed: plain types, with the digests of the files that are named."""
+        declared = asdict(self)
+        for place in ("folder", "seeds", "name"):
+            del declared[place]
+        return {**declared, "files": {str(name): _digest(name, self) for name in self.files}}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files that it names, as it names them."""
+        path = self.data.options.get("path")
+        named = (self.model.weights, self.record.directions, path)
+        return tuple(str(name) for name in named if name is not None)
+
+    @property
+    def identity(self) -> str:
+        """Sixteen hexadecimal digits of SHA-256 over the content; seeds are runs of their own."""
+        text = json.dumps(self.content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def path(self, name: str) -> Path:
+        """Where a file that it names lies."""
+        return self.folder / name
+
+    def varied(self, values: Mapping[str, Any]) -> Experiment:
+        """The same but for some entries, each named as `optimizer.learning_rate`."""
+        declared = asdict(self)
+        for name, value in values.items():
+            *sections, last = name.split(".")
+            place = declared
+            for section in sections:
+                place = place.get(section, {})
+            if not isinstance(place, dict) or (last not in place and sections[-1:] != ["options"]):
+                raise ValueError(f"sweep: {name} names no entry of an experiment.")
+            place[last] = value
+        folder = declared.pop("folder")
+        return replace(_checked(declared, f"{self.name} with {dict(values)}"), folder=folder)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep: an experiment and one of its seeds."""
+
+    experiment: Experiment
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder: for people first, and unique."""
+        return f"{self.experiment.name}-{self.experiment.identity}/seed-{self.seed}"
+
+
+def _digest(name: str, experiment: Experiment) -> str:
+    path = experiment.path(name)
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    total = hashlib.sha256()
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256")
+        except OSError as error:
+            raise ValueError(
+                f"{experiment.name} names {name}, which cannot be read at {path}: {error}. "
+                "Paths begin at the folder of the experiment's file."
+            ) from error
+        total.update(found.digest())
+    return total.hexdigest()
+
+
+def _checked(declared: Mapping[str, Any], origin: str) -> Experiment:
+    try:
+        return TypeAdapter(Experiment).validate_json(json.dumps(declared, default=str))
+    except ValidationError as error:
+        lines = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'the file'} = {problem['input']!r}: "
+            f"{problem['msg']}"
+            for problem in error.errors()
+        )
+        raise ValueError(f"{origin} does not declare an experiment: {lines}.") from None
+
+
+def _parsed(path: Path) -> tuple[Experiment, dict[str, list[Any]]]:
+    try:
+        declared = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as TOML: {error}") from error
+    sweep = declared.pop("sweep", {})
+    if "folder" in declared:
+        raise ValueError(f"{path}: folder is that of the file and cannot be declared.")
+    for name, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise ValueError(f'{path}: sweep."{name}" = {values!r}: give a list of values.')
+    return replace(_checked(declared, str(path)), folder=path.resolve().parent), sweep
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The experiment of a TOML file, without its sweep.
+
+    Raises:
+        ValueError: naming the file, the entry, its value and what is allowed.
+    """
+    return _parsed(path)[0]
+
+
+def cells(path: Path) -> tuple[Cell, ...]:
+    """Every run that a file declares: all combinations of its sweep, each with all seeds.
+
+    A table [sweep] holds lists under names like "optimizer.learning_rate".
+    """
+    experiment, sweep = _parsed(path)
+    return tuple(
+        Cell(varied, seed)
+        for values in itertools.product(*sweep.values())
+        for varied in (experiment.varied(dict(zip(sweep, values, strict=True))),)
+        for seed in varied.seeds
+    )
