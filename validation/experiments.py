@@ -133,6 +133,7 @@ class Record:
         projections_every: updates between two projections.
         snapshots_every: updates between two copies of all parameters; 0 for none.
         replicas: independent copies, of a linear model.
+        lags: in updates, at which an ensemble correlates; ascending.
     """
 
     __pydantic_config__ = _STRICT
@@ -144,6 +145,7 @@ class Record:
     projections_every: _Positive = 1
     snapshots_every: _Count = 0
     replicas: _Positive = 1
+    lags: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (1, 2, 4, 8, 16, 32)
 
 
 @dataclass(frozen=True)
@@ -257,38 +259,61 @@ def _checked(declared: Mapping[str, Any], origin: str) -> Experiment:
         raise ValueError(f"{origin} does not declare an experiment: {lines}.") from None
 
 
-def _parsed(path: Path) -> tuple[Experiment, dict[str, list[Any]]]:
+@dataclass(frozen=True)
+class _Declaration:
+    """A file: an experiment, and in what its cells differ from it."""
+
+    experiment: Experiment
+    points: tuple[Mapping[str, Any], ...]
+    sweep: Mapping[str, list[Any]]
+
+
+def _parsed(path: Path) -> _Declaration:
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path} cannot be read as TOML: {error}") from error
-    sweep = declared.pop("sweep", {})
+    points, sweep = declared.pop("points", [{}]), declared.pop("sweep", {})
     if "folder" in declared:
         raise ValueError(f"{path}: folder is that of the file and cannot be declared.")
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise ValueError(f"{path}: points = {points!r}: give tables, [[points]].")
+    if not isinstance(sweep, dict):
+        raise ValueError(f"{path}: sweep = {sweep!r}: give a table, [sweep].")
     for name, values in sweep.items():
         if not isinstance(values, list) or not values:
             raise ValueError(f'{path}: sweep."{name}" = {values!r}: give a list of values.')
-    return replace(_checked(declared, str(path)), folder=path.resolve().parent), sweep
+    experiment = replace(_checked(declared, str(path)), folder=path.resolve().parent)
+    return _Declaration(experiment, tuple(points), sweep)
 
 
 def read_experiment(path: Path) -> Experiment:
-    """The experiment of a TOML file, without its sweep.
+    """The experiment of a TOML file, without its points and its sweep.
 
     Raises:
         ValueError: naming the file, the entry, its value and what is allowed.
     """
-    return _parsed(path)[0]
+    return _parsed(path).experiment
 
 
 def cells(path: Path) -> tuple[Cell, ...]:
-    """Every run that a file declares: all combinations of its sweep, each with all seeds.
+    """Every run that a file declares: each of its points, with all of its sweep, with all seeds.
 
-    A table [sweep] holds lists under names like "optimizer.learning_rate".
+    A table [sweep] holds lists under names like "optimizer.learning_rate", and stands for all
+    their combinations; a table [[points]] holds one value under each of its names.
+
+    Raises:
+        ValueError: naming the file, the entry, its value and what is allowed.
     """
-    experiment, sweep = _parsed(path)
+    file = _parsed(path)
+    combinations = [
+        dict(zip(file.sweep, values, strict=True))
+        for values in itertools.product(*file.sweep.values())
+    ]
     return tuple(
         Cell(varied, seed)
-        for values in itertools.product(*sweep.values())
-        for varied in (experiment.varied(dict(zip(sweep, values, strict=True))),)
+        for point in file.points
+        for combination in combinations
+        for varied in (file.experiment.varied({**point, **combination}),)
         for seed in varied.seeds
     )

@@ -1,0 +1,1 @@
+"""The referee: observables against theories, for every sampler, with the odds of a false alarm."""

@@ -1,0 +1,170 @@
+"""Rows of the table: how each observable is measured, and where each theory's number for it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+import sgdtheory as sgd
+from validation.data import Array
+from validation.ensemble_averages import EnsembleAverages
+from validation.referee.case import Case
+from validation.referee.theories import Prediction
+
+__all__ = ["OBSERVABLES", "Observable"]
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A function of averages over time, which theory has for whole ensembles.
+
+    Args:
+        name: in the table.
+        positive: whether it is compared by its logarithm, as variances are: what a chance excess
+            does to a variance it does to its error too, and the logarithm undoes it.
+        labels: one an entry.
+        samples: the averages that it needs, replicas first.
+        measured: from their means; leading axes are carried along.
+        predicted: the same from a theory, or None.
+    """
+
+    name: str
+    positive: bool
+    labels: Callable[[Case], list[str]]
+    samples: Callable[[EnsembleAverages], tuple[Array, ...]]
+    measured: Callable[[Case, tuple[Array, ...]], Array]
+    predicted: Callable[[Case, Prediction], Array | None]
+
+
+def _directions(case: Case) -> list[str]:
+    return [f"ρ = {value:.4g}" for value in case.problem.eigenvalues]
+
+
+def _everyone(case: Case) -> Array:
+    return np.arange(len(case.problem.eigenvalues))
+
+
+def _lag_near(case: Case, relaxations: float) -> Array:
+    """For each direction the index of the lag next to so many of its relaxation times."""
+    wanted = np.maximum(relaxations * case.relaxation_steps, 1.0)
+    return np.abs(np.log(case.lags[None, :] / wanted[:, None])).argmin(axis=1)
+
+
+def _at_lags(case: Case, relaxations: float) -> list[str]:
+    lags = case.lags[_lag_near(case, relaxations)]
+    return [f"{at}, lag {lag}" for at, lag in zip(_directions(case), lags, strict=True)]
+
+
+def _energy_ratio(case: Case, position: Array, velocity: Array | None) -> Array | None:
+    """Potential over kinetic energy: 1 where the noise is white, in both kinds of time."""
+    if velocity is None:
+        return None
+    hyper = case.hyper
+    mass = sgd.modified_equation(case.rule).mass.subs(
+        {sgd.symbols.eta: hyper.learning_rate, sgd.symbols.beta: hyper.momentum}
+        | dict(case.parameters)
+    )
+    return case.problem.curvatures * position / (float(mass) * velocity)
+
+
+def _correlation_sums(prediction: Prediction, case: Case) -> Array:
+    """½C(0) + C(1) + … + C(l) at the lags of the case, (L, d)."""
+    sums = np.cumsum(prediction.autocovariance, axis=0) - prediction.autocovariance[0] / 2
+    return sums[case.lags]
+
+
+def _exponents(case: Case, displacement: Array) -> Array:
+    first, last = case.lags[:-2], case.lags[2:]
+    return np.log(displacement[..., 2:] / displacement[..., :-2]) / np.log(last / first)
+
+
+OBSERVABLES = (
+    Observable(
+        "position variance",
+        True,
+        _directions,
+        lambda found: (found.position_variance,),
+        lambda case, means: means[0],
+        lambda case, theory: theory.position_variance,
+    ),
+    Observable(
+        "velocity variance",
+        True,
+        _directions,
+        lambda found: (found.velocity_variance,),
+        lambda case, means: means[0],
+        lambda case, theory: theory.velocity_variance,
+    ),
+    Observable(
+        "energy ratio",
+        True,
+        _directions,
+        lambda found: (found.position_variance, found.velocity_variance),
+        lambda case, means: _energy_ratio(case, *means),
+        lambda case, theory: _energy_ratio(
+            case, theory.position_variance, theory.velocity_variance
+        ),
+    ),
+    Observable(
+        "circulation",
+        False,
+        _directions,
+        lambda found: (found.circulation,),
+        lambda case, means: means[0],
+        lambda case, theory: theory.circulation,
+    ),
+    Observable(
+        "autocorrelation",
+        False,
+        lambda case: _at_lags(case, 0.5),
+        lambda found: (found.products, found.position_variance),
+        lambda case, means: (
+            means[0][..., _lag_near(case, 0.5), _everyone(case)] / means[1]
+        ),
+        lambda case, theory: (
+            theory.autocovariance[case.lags[_lag_near(case, 0.5)], _everyone(case)]
+            / theory.autocovariance[0]
+        ),
+    ),
+    Observable(
+        "correlation time",
+        False,
+        lambda case: _at_lags(case, 2.0),
+        lambda found: (found.correlation_sums, found.position_variance),
+        lambda case, means: (
+            means[0][..., _lag_near(case, 2.0), _everyone(case)] / means[1]
+        ),
+        lambda case, theory: (
+            _correlation_sums(theory, case)[_lag_near(case, 2.0), _everyone(case)]
+            / theory.autocovariance[0]
+        ),
+    ),
+    Observable(
+        "local displacement",
+        True,
+        lambda case: ["one update"],
+        lambda found: (found.displacement[:, :1],),
+        lambda case, means: means[0],
+        lambda case, theory: np.array([theory.local_displacement]),
+    ),
+    Observable(
+        "displacement",
+        True,
+        lambda case: [f"lag {lag}" for lag in case.lags],
+        lambda found: (found.displacement,),
+        lambda case, means: means[0],
+        lambda case, theory: theory.displacement,
+    ),
+    Observable(
+        "exponent",
+        False,
+        lambda case: [
+            f"lags {a} to {b}" for a, b in zip(case.lags[:-2], case.lags[2:], strict=True)
+        ],
+        lambda found: (found.displacement,),
+        lambda case, means: _exponents(case, means[0]),
+        lambda case, theory: _exponents(case, theory.displacement),
+    ),
+)

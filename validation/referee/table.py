@@ -1,0 +1,190 @@
+r"""One table: observables against theories, a deviation and a ratio in every cell.
+
+A deviation z is in normal quantiles: the difference over the standard error that independent
+replicas give, by Student's t. Positive observables are compared by their logarithms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from validation.comparison import family_limit
+from validation.data import Array
+from validation.ensemble_averages import EnsembleAverages
+from validation.estimators import Estimate, z_scores
+from validation.referee.case import Case
+from validation.referee.observables import OBSERVABLES, Observable
+from validation.referee.theories import THEORIES, Prediction
+
+__all__ = ["Row", "Verdict", "rows_of", "verdicts"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number, measured once and predicted by every theory.
+
+    Args:
+        subject: data and model.
+        sampler: how its batches were drawn.
+        settings: of the optimizer.
+        observable: what was measured.
+        where: along which direction, at which lag.
+        measured: value.
+        standard_error: of it.
+        predicted: by each theory; nan where it says nothing.
+        z: deviation from each.
+    """
+
+    subject: str
+    sampler: str
+    settings: str
+    observable: str
+    where: str
+    measured: float
+    standard_error: float
+    predicted: dict[str, float]
+    z: dict[str, float]
+
+
+def jackknifed(
+    observable: Observable, case: Case, samples: Sequence[Array]
+) -> tuple[Array, Array]:
+    """Value without most of its bias, and standard error, on the scale of comparison."""
+    count = len(samples[0])
+    sums = [sample.sum(axis=0) for sample in samples]
+
+    def value(means: tuple[Array, ...]) -> Array:
+        found = observable.measured(case, means)
+        return np.log(found) if observable.positive else found
+
+    whole = value(tuple(total / count for total in sums))
+    without = value(
+        tuple((total - sample) / (count - 1) for total, sample in zip(sums, samples, strict=True))
+    )
+    centre = without.mean(axis=0)
+    error = np.sqrt((count - 1) / count * ((without - centre) ** 2).sum(axis=0))
+    return count * whole - (count - 1) * centre, error
+
+
+def rows_of(case: Case, averages: EnsembleAverages, subject: str) -> list[Row]:
+    """All observables of one case against all theories."""
+    predictions = {theory.name: theory.predict(case) for theory in THEORIES}
+    return [
+        row
+        for observable in OBSERVABLES
+        for row in _rows(case, averages, subject, observable, predictions)
+    ]
+
+
+def _rows(
+    case: Case,
+    averages: EnsembleAverages,
+    subject: str,
+    observable: Observable,
+    predictions: dict[str, Prediction],
+) -> Iterable[Row]:
+    samples = observable.samples(averages)
+    value, error = jackknifed(observable, case, samples)
+    estimate = Estimate(value, error, len(samples[0]))
+    predicted, z = {}, {}
+    for name, prediction in predictions.items():
+        found = observable.predicted(case, prediction)
+        predicted[name] = np.full(value.shape, np.nan) if found is None else np.asarray(found)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scale = np.log(predicted[name]) if observable.positive else predicted[name]
+        z[name] = z_scores(estimate, scale)
+    shown = np.exp(value) if observable.positive else value
+    shown_error = shown * error if observable.positive else error
+    for i, label in enumerate(observable.labels(case)):
+        yield Row(
+            subject,
+            case.sampler,
+            case.label,
+            observable.name,
+            label,
+            float(shown[i]),
+            float(shown_error[i]),
+            {name: float(values[i]) for name, values in predicted.items()},
+            {name: float(values[i]) for name, values in z.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one theory stands with one observable under one sampler.
+
+    Args:
+        subject: data and model.
+        sampler: how batches were drawn.
+        observable: what was measured.
+        theory: who predicted.
+        rows: how many numbers it predicted.
+        limit: |z| that the largest of all rows exceeds by chance at the stated rate.
+        worst_z: the largest |z|.
+        root_mean_square_z: 1 where theory and errors are right.
+        ratio: measured/predicted of the row with the largest |z|.
+        ratio_error: its standard error.
+    """
+
+    subject: str
+    sampler: str
+    observable: str
+    theory: str
+    rows: int
+    limit: float
+    worst_z: float
+    root_mean_square_z: float
+    ratio: float
+    ratio_error: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether chance explains its deviations."""
+        return self.rows > 0 and self.worst_z <= self.limit
+
+    @property
+    def word(self) -> str:
+        """For the table."""
+        if self.rows == 0:
+            return "silent"
+        return "holds" if self.holds else "parts"
+
+
+def verdicts(rows: Sequence[Row]) -> tuple[Verdict, ...]:
+    """One a subject, sampler, observable and theory, in the order of the rows."""
+    limit = family_limit(len(rows))
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.subject, row.sampler, row.observable), []).append(row)
+    return tuple(
+        _verdict(*key, theory.name, limit, group)
+        for key, group in groups.items()
+        for theory in THEORIES
+    )
+
+
+def _verdict(
+    subject: str, sampler: str, observable: str, theory: str, limit: float, group: Sequence[Row]
+) -> Verdict:
+    said = [row for row in group if not np.isnan(row.predicted[theory])]
+    if not said:
+        return Verdict(subject, sampler, observable, theory, 0, limit, *(np.nan,) * 4)
+    deviations = np.array([row.z[theory] for row in said])
+    worst = said[int(np.abs(deviations).argmax())]
+    with np.errstate(divide="ignore"):
+        scale = np.float64(1.0) / worst.predicted[theory]
+    return Verdict(
+        subject,
+        sampler,
+        observable,
+        theory,
+        len(said),
+        limit,
+        float(np.abs(deviations).max()),
+        float(np.sqrt(np.mean(deviations**2))),
+        float(worst.measured * scale),
+        float(abs(worst.standard_error * scale)),
+    )
