@@ -1,18 +1,138 @@
-"""Command line: `python -m validation linear` and `python -m validation published`."""
+"""Command line: `python -m validation run|sweep|compare|report|list|linear|published`."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
 from tqdm import tqdm
 
-from validation import report
-from validation.linear import Effort, linear_subjects, planned_updates, run
+from validation import report as linear_report
+from validation.engines import perform
+from validation.experiments import Cell, cells, find_experiment, read_experiment
+from validation.linear import Effort, linear_subjects, planned_updates
+from validation.linear import run as run_linear
 from validation.published import report as published_report
+from validation.referee import report as referee_report
+from validation.referee.judgement import Judgement, judge
+from validation.run_list import listed
+from validation.sweeps import spawned_pool
+from validation.sweeps import sweep as run_sweep
 
 EFFORT = Effort()
+RUNS = Path("runs")
+
+
+def run(file: tyro.conf.Positional[str], root: Path = RUNS, device: str = "cpu") -> None:
+    """Perform an experiment, once for each of its seeds, or go on where it was killed.
+
+    Points and sweep of the file are left aside: see `sweep`.
+
+    Args:
+        file: an experiment's TOML file, or the name of one in the folder experiments.
+        root: folder of all runs.
+        device: any torch device.
+    """
+    experiment = read_experiment(find_experiment(file))
+    one = experiment.record.burn_in + experiment.record.updates
+    with tqdm(total=one * len(experiment.seeds), unit="update", smoothing=0.05) as bar:
+        for seed in experiment.seeds:
+            cell = Cell(experiment, seed)
+            bar.set_description(cell.folder)
+            perform(cell, root / cell.folder, device, bar.update)
+    tqdm.write(
+        "\n".join(
+            str((root / Cell(experiment, seed).folder).resolve()) for seed in experiment.seeds
+        )
+    )
+
+
+def sweep(
+    file: tyro.conf.Positional[str],
+    root: Path = RUNS,
+    device: str = "cpu",
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> None:
+    """Perform every cell of a file that is not complete, on all cores or on a cluster.
+
+    Args:
+        file: an experiment's TOML file, or the name of one in the folder experiments.
+        root: folder of all runs, which all workers share.
+        device: any torch device.
+        workers: processes on this machine; one a core by default.
+        scheduler: address of a Dask scheduler, tcp://host:8786, instead.
+    """
+    with _executor(workers, scheduler) as executor:
+        outcome = run_sweep(
+            cells(find_experiment(file)), perform, root, executor=executor, device=device
+        )
+    tqdm.write(
+        f"{len(outcome.done)} cells done, {len(outcome.skipped)} complete before, "
+        f"{len(outcome.failed)} failed."
+    )
+    for failure in outcome.failed:
+        tqdm.write(f"{failure.cell}: {failure.tracebacks[-1].strip().splitlines()[-1]}")
+    if outcome.failed:
+        sys.exit(1)
+
+
+def _executor(workers: int | None, scheduler: str | None) -> AbstractContextManager[Executor]:
+    if scheduler is None:
+        return spawned_pool(workers)
+    # Only a cluster's user waits for this import.
+    from distributed import Client
+
+    return nullcontext(Client(scheduler).get_executor(pure=False))
+
+
+def _judged(files: tuple[str, ...], root: Path) -> Judgement:
+    declared = [cell for file in files for cell in cells(find_experiment(file))]
+    with tqdm(total=len(declared), unit="cell") as bar:
+        return judge(declared, root, bar.update)
+
+
+def compare(files: tyro.conf.Positional[tuple[str, ...]], root: Path = RUNS) -> None:
+    """Print which theories hold, for every sampler and observable of the cells that are complete.
+
+    Args:
+        files: experiments' TOML files, or names of some in the folder experiments.
+        root: folder of all runs.
+    """
+    tqdm.write("\n".join(referee_report.lines(_judged(files, root))))
+
+
+def report(
+    files: tyro.conf.Positional[tuple[str, ...]],
+    root: Path = RUNS,
+    output: Path = Path("reports/referee"),
+) -> None:
+    """Write the referee's table with pictures: index.html, verdicts.csv, rows.csv.
+
+    Args:
+        files: experiments' TOML files, or names of some in the folder experiments.
+        root: folder of all runs.
+        output: folder of the report.
+    """
+    judgement = _judged(files, root)
+    path = referee_report.write(judgement, output)
+    tqdm.write("\n".join(referee_report.lines(judgement)))
+    tqdm.write(f"report: {path.resolve()}")
+
+
+def list_runs(root: Path = RUNS) -> None:
+    """List all runs: whose they are, how far they are, when they were last written to.
+
+    Args:
+        root: folder of all runs.
+    """
+    tqdm.write("\n".join(listed(root)))
 
 
 def linear(
@@ -37,9 +157,11 @@ def linear(
         experiments = []
         for subject in subjects:
             bar.set_description(subject.problem.name)
-            experiments.append(run(subject, effort, seed=seed, device=device, progress=bar.update))
-    path = report.write(experiments, effort, seed, output)
-    tqdm.write("\n".join(report.lines(experiments)))
+            experiments.append(
+                run_linear(subject, effort, seed=seed, device=device, progress=bar.update)
+            )
+    path = linear_report.write(experiments, effort, seed, output)
+    tqdm.write("\n".join(linear_report.lines(experiments)))
     tqdm.write(f"report: {path.resolve()}")
 
 
@@ -55,7 +177,24 @@ def published(output: Path = Path("reports/published")) -> None:
     tqdm.write(f"tables and picture: {output.resolve()}")
 
 
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "run": run,
+    "sweep": sweep,
+    "compare": compare,
+    "report": report,
+    "list": list_runs,
+    "linear": linear,
+    "published": published,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Of `python -m validation`: what a user can mend ends in one paragraph."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="python -m validation", args=arguments)
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"python -m validation: {error}")
+
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict(
-        {"linear": linear, "published": published}, prog="python -m validation"
-    )
+    main()

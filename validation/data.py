@@ -1,16 +1,27 @@
-"""Data sets that ship with scikit-learn, as linear regression problems."""
+"""What is trained on: the data sets that an experiment can name, as linear problems or as images.
+
+Options of a data set are the arguments of its function here; `path` begins at the folder of the
+experiment's file. The data are a function of their options alone: all runs of an experiment share
+them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_diabetes, load_digits
 
-__all__ = ["PROBLEMS", "Regression"]
+from validation.experiments import Data
+from validation.feature_files import read_features
+from validation.named_functions import call_with_options, named_function
+
+__all__ = ["IMAGES", "PROBLEMS", "Examples", "Regression", "examples", "regression"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -30,6 +41,41 @@ class Regression:
     targets: Array
 
 
+@dataclass(frozen=True)
+class Examples:
+    """What a network is trained on.
+
+    Args:
+        name: of the data set.
+        inputs: of the model, one example a row, (N, …).
+        targets: of the loss, (N, outputs), floating; classes are one-hot.
+
+    Raises:
+        ValueError: if they do not fit each other or are not finite.
+    """
+
+    name: str
+    inputs: torch.Tensor
+    targets: torch.Tensor
+
+    def __post_init__(self) -> None:
+        inputs, targets = self.inputs, self.targets
+        if targets.ndim != 2 or not targets.is_floating_point():
+            raise ValueError(
+                f"{self.name}: targets have the shape {tuple(targets.shape)} and the type "
+                f"{targets.dtype}; they must be (examples, outputs), floating. Make classes "
+                "one-hot."
+            )
+        if inputs.ndim < 2 or len(inputs) != len(targets) or not len(inputs):
+            raise ValueError(
+                f"{self.name}: inputs have the shape {tuple(inputs.shape)} and targets "
+                f"{tuple(targets.shape)}; both must have a row for each example, at least one."
+            )
+        for what, values in (("inputs", inputs), ("targets", targets)):
+            if not values.isfinite().all():
+                raise ValueError(f"{self.name}: {what} are not finite. Leave such examples out.")
+
+
 def diabetes() -> Regression:
     """442 patients, 10 standardised measurements; the target is the standardised progression."""
     data = load_diabetes()
@@ -47,4 +93,125 @@ def digits() -> Regression:
     return Regression("digits", features, np.eye(10)[data.target])
 
 
-PROBLEMS: dict[str, Callable[[], Regression]] = {"diabetes": diabetes, "digits": digits}
+def power_law(
+    examples: int,
+    features: int,
+    exponent: float,
+    noise: float = 1.0,
+    rotated: bool = False,
+    seed: int = 0,
+) -> Regression:
+    """A teacher Y = Xθ* + noise·ξ whose Hessian XᵀX/N has the eigenvalues i^(−exponent).
+
+    Args:
+        examples: N, at least `features`.
+        features: d.
+        exponent: of the decay of the eigenvalues, i = 1, …, d.
+        noise: standard deviation of the targets' error; θ* and ξ are standard Gaussian.
+        rotated: whether the eigenvectors are random; by default they are the axes, in order.
+        seed: of X, θ* and ξ.
+
+    Raises:
+        ValueError: if N < d, for which the Hessian would be singular.
+    """
+    if not 1 <= features <= examples:
+        raise ValueError(
+            f"power_law: features = {features} and examples = {examples}. As many eigenvalues as "
+            "there are features take at least as many examples, and one feature."
+        )
+    source = np.random.default_rng(seed)
+    basis = _orthonormal(source, examples, features)
+    scales = np.arange(1, features + 1) ** (-exponent / 2)
+    teacher, error = source.normal(size=(features, 1)), source.normal(size=(examples, 1))
+    inputs = np.sqrt(examples) * basis * scales
+    if rotated:
+        inputs = inputs @ _orthonormal(source, features, features).T
+    return Regression("power_law", inputs, inputs @ teacher + noise * error)
+
+
+def features(path: Path) -> Regression:
+    """Features on disk, each that varies standardised, and a constant; see `feature_files`."""
+    found, targets = read_features(Path(path))
+    varying = found[:, np.ptp(found, axis=0) > 0]
+    scaled = (varying - varying.mean(axis=0)) / varying.std(axis=0)
+    return Regression("features", np.hstack([scaled, np.ones((len(scaled), 1))]), targets)
+
+
+def digits_images(size: int = 32) -> Examples:
+    """1797 images of digits in [0, 1], enlarged to (3, size, size); the label one-hot."""
+    data = load_digits()
+    images = torch.as_tensor(data.images / 16.0, dtype=torch.float32)[:, None]
+    enlarged = torch.nn.functional.interpolate(
+        images, size=(size, size), mode="bilinear", align_corners=False
+    )
+    labels = torch.as_tensor(data.target)
+    targets = torch.nn.functional.one_hot(labels, 10).to(torch.float32)
+    return Examples("digits_images", enlarged.expand(-1, 3, -1, -1).contiguous(), targets)
+
+
+PROBLEMS: dict[str, Callable[..., Regression]] = {
+    "diabetes": diabetes,
+    "digits": digits,
+    "power_law": power_law,
+    "features": features,
+}
+IMAGES: dict[str, Callable[..., Examples]] = {"digits_images": digits_images}
+
+
+def examples(data: Data, folder: Path, dtype: torch.dtype) -> Examples:
+    """What an experiment trains on, linear problems included.
+
+    Args:
+        data: its declaration; a function of one's own returns `Examples` or a `Regression`.
+        folder: where a relative `path` among the options begins.
+        dtype: of targets and of inputs that are not integers.
+
+    Raises:
+        ValueError: for a name or an option that there is not, listing those that there are.
+    """
+    found = _made(data, folder, {**PROBLEMS, **IMAGES})
+    if isinstance(found, Regression):
+        features, targets = torch.as_tensor(found.features), torch.as_tensor(found.targets)
+        found = Examples(found.name, features, targets)
+    if not isinstance(found, Examples):
+        raise TypeError(_wrong_kind(data, found, "Examples or a Regression"))
+    inputs = found.inputs.to(dtype) if found.inputs.is_floating_point() else found.inputs
+    return Examples(found.name, inputs, found.targets.to(dtype))
+
+
+def regression(data: Data, folder: Path) -> Regression:
+    """The linear problem that an experiment trains on.
+
+    Args:
+        data: its declaration; a function of one's own returns a `Regression`.
+        folder: where a relative `path` among the options begins.
+
+    Raises:
+        ValueError: for a name or an option that there is not, listing those that there are.
+    """
+    found = _made(data, folder, PROBLEMS)
+    if not isinstance(found, Regression):
+        raise TypeError(_wrong_kind(data, found, "a Regression"))
+    return found
+
+
+def _made(data: Data, folder: Path, table: Mapping[str, Callable[..., Any]]) -> Any:
+    options: dict[str, Any] = dict(data.options)
+    if "path" in options:
+        options["path"] = folder / str(options["path"])
+    function = named_function("data.name", data.name, table)
+    return call_with_options(f"data.options of {data.name}", function, options)
+
+
+def _wrong_kind(data: Data, found: object, wanted: str) -> str:
+    return (
+        f"data.name = {data.name!r} returned {type(found).__name__}. It must return {wanted}, of "
+        "validation.data."
+    )
+
+
+def _orthonormal(source: np.random.Generator, rows: int, columns: int) -> Array:
+    """Orthonormal columns, uniformly distributed: the signs of R make them so."""
+    basis, triangle = np.linalg.qr(source.normal(size=(rows, columns)))
+    signed: Array = basis * np.where(np.diag(triangle) < 0, -1.0, 1.0)
+    return signed

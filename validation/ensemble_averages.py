@@ -13,7 +13,7 @@ import numpy as np
 
 from validation.data import Array
 
-__all__ = ["EnsembleAverages", "Stretch", "mean_of_stretches"]
+__all__ = ["EnsembleAverages", "Stretch", "averages_of", "mean_of_stretches"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class EnsembleAverages:
-    """Averages over time, one a replica; R replicas, L lags, d directions.
+    """Averages over time, one a replica or group of them; R of these, L lags, d directions.
 
     Args:
         mean: of θ, (R, d).
@@ -47,6 +47,26 @@ class EnsembleAverages:
     products: Array
     correlation_sums: Array
     displacement: Array
+
+    @property
+    def finite(self) -> bool:
+        """Whether all of them are numbers."""
+        return all(bool(np.all(np.isfinite(part))) for part in self._parts)
+
+    @property
+    def _parts(self) -> list[Array]:
+        return [getattr(self, part.name) for part in fields(self)]
+
+    def grouped(self, size: int) -> EnsembleAverages:
+        """Averages of consecutive groups of `size` replicas; their number is a multiple of it."""
+        return EnsembleAverages(
+            *(part.reshape(-1, size, *part.shape[1:]).mean(axis=1) for part in self._parts)
+        )
+
+    @classmethod
+    def joined(cls, some: Sequence[EnsembleAverages]) -> EnsembleAverages:
+        """Those of several ensembles, one after the other."""
+        return cls(*map(np.concatenate, zip(*(each._parts for each in some), strict=True)))
 
 
 def averages_of(stretch: Stretch, lags: Sequence[int]) -> EnsembleAverages:

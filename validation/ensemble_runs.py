@@ -7,7 +7,6 @@ enters. A cell takes seconds, so one that is killed begins anew, and ends the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,8 @@ __all__ = ["hyperparameters", "measure", "rule_of", "simulator"]
 # Numbers in memory at once, and how many consecutive origins a stretch has at least.
 _NUMBERS = 8_000_000
 _ORIGINS = 512
+# Averages are kept of so many groups of replicas at most: enough for an error of the error of 5 %.
+_GROUPS = 256
 
 
 def hyperparameters(experiment: Experiment, examples: int) -> sgd.Hyperparameters:
@@ -68,7 +69,7 @@ def measure(
     device: str = "cpu",
     progress: Callable[[int], object] = lambda _: None,
 ) -> EnsembleAverages:
-    """Averages over the recorded updates, of every replica.
+    """Averages over the recorded updates, of every replica or of groups of equally many.
 
     Raises:
         ValueError: where replicas grew without bounds.
@@ -76,29 +77,31 @@ def measure(
     problem = linear_problem(experiment)
     record = experiment.record
     states = _origins(experiment, len(problem.targets)) + max(record.lags)
-    chunk = max(1, _NUMBERS // (2 * states * len(problem.curvatures)))
+    group = _group_size(record.replicas)
+    chunk = max(1, _NUMBERS // (2 * states * len(problem.curvatures) * group)) * group
     parts = []
     for first in range(0, record.replicas, chunk):
         count = min(chunk, record.replicas - first)
         ensemble = simulator(problem, count, seed, first, device)
-        stretches = _stretches(experiment, problem, ensemble)
-        parts.append(mean_of_stretches(stretches, record.lags))
+        found = mean_of_stretches(_stretches(experiment, problem, ensemble), record.lags)
+        parts.append(found.grouped(group))
         progress(count * (record.burn_in + record.updates) // record.replicas)
-    return EnsembleAverages(
-        *(
-            _finite(experiment, np.concatenate([getattr(part, name.name) for part in parts]))
-            for name in fields(EnsembleAverages)
-        )
-    )
-
-
-def _finite(experiment: Experiment, values: Array) -> Array:
-    if not np.all(np.isfinite(values)):
+    whole = EnsembleAverages.joined(parts)
+    if not whole.finite:
         raise ValueError(
             f"{experiment.name}: replicas grew without bounds at optimizer.learning_rate = "
             f"{experiment.optimizer.learning_rate}. Lower it, or the momentum."
         )
-    return values
+    return whole
+
+
+def _group_size(replicas: int) -> int:
+    """The least divisor that leaves no more groups than are kept."""
+    return next(
+        size
+        for size in range(1, replicas + 1)
+        if replicas % size == 0 and replicas // size <= _GROUPS
+    )
 
 
 def _origins(experiment: Experiment, examples: int) -> int:

@@ -27,9 +27,11 @@ __all__ = [
     "Record",
     "Sampler",
     "cells",
+    "find_experiment",
     "read_experiment",
 ]
 
+_OWN = Path(__file__).parent.parent / "experiments"
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _Options: TypeAlias = dict[str, bool | int | float | str]
 _Positive: TypeAlias = Annotated[int, Field(ge=1)]
@@ -62,7 +64,8 @@ class Data:
     """What it is trained on.
 
     Args:
-        name: "diabetes", "digits", "power_law", "features", or "package.module:function".
+        name: "diabetes", "digits", "power_law", "features", "digits_images", or a function of
+            one's own, "package.module:function".
         options: arguments of that function.
         label_noise: standard deviation of the Gaussian error that a target has each time it is
             drawn.
@@ -161,7 +164,8 @@ class Experiment:
         optimizer: by which rule.
         record: what is kept.
         seeds: of one run each.
-        engine: "torch" trains with torch.optim.SGD; "ensemble" simulates linear models fast.
+        engine: "torch" trains with torch.optim.SGD; "ensemble" simulates linear models fast;
+            "stability" looks for the learning rate beyond which they grow without bounds.
         folder: where relative paths begin: that of the file.
     """
 
@@ -174,7 +178,7 @@ class Experiment:
     record: Record
     loss: Loss = Loss()
     seeds: Annotated[tuple[_Count, ...], Field(min_length=1)] = (0,)
-    engine: Literal["torch", "ensemble"] = "torch"
+    engine: Literal["torch", "ensemble", "stability"] = "torch"
     folder: Path = Path()
 
     @property
@@ -259,6 +263,21 @@ def _checked(declared: Mapping[str, Any], origin: str) -> Experiment:
         raise ValueError(f"{origin} does not declare an experiment: {lines}.") from None
 
 
+def find_experiment(name: str) -> Path:
+    """The file of that path, or of that name among those that come with this project.
+
+    Raises:
+        ValueError: naming those that there are.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists():
+        return path
+    known = sorted(file.stem for file in _OWN.glob("*.toml"))
+    if name not in known:
+        raise ValueError(f"{name} is no TOML file, and none of {', '.join(known)}.")
+    return _OWN / f"{name}.toml"
+
+
 @dataclass(frozen=True)
 class _Declaration:
     """A file: an experiment, and in what its cells differ from it."""
@@ -276,7 +295,7 @@ def _parsed(path: Path) -> _Declaration:
     points, sweep = declared.pop("points", [{}]), declared.pop("sweep", {})
     if "folder" in declared:
         raise ValueError(f"{path}: folder is that of the file and cannot be declared.")
-    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):  # noqa: TRY004
         raise ValueError(f"{path}: points = {points!r}: give tables, [[points]].")
     if not isinstance(sweep, dict):
         raise ValueError(f"{path}: sweep = {sweep!r}: give a table, [sweep].")

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from validation.curvature import geometry
-from validation.data import Array, Regression, regression
+from validation.data import Array, regression
 from validation.experiments import Experiment
 
 __all__ = ["LinearProblem", "linear_problem"]

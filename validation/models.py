@@ -1,10 +1,27 @@
-"""What is trained: independent copies of a linear model that one optimiser moves together."""
+"""What is trained: copies of a linear model, networks with smooth or rectified units, or one's own.
+
+Initial weights are a pure function of the seed; a file of weights takes their place.
+"""
 
 from __future__ import annotations
 
-import torch
+import itertools
+from collections.abc import Callable
+from pathlib import Path
 
-__all__ = ["LinearReplicas", "half_squared_error"]
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from validation.data import Examples
+from validation.experiments import Model
+from validation.named_functions import call_with_options, named_function
+from validation.residual_network import freeze_statistics, resnet18
+from validation.samplers import generator
+
+__all__ = ["MODELS", "LinearReplicas", "mlp", "model"]
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class LinearReplicas(torch.nn.Module):
@@ -16,13 +33,122 @@ class LinearReplicas(torch.nn.Module):
 
     def __init__(self, start: torch.Tensor) -> None:
         super().__init__()
-        self.weights = torch.nn.Parameter(start.clone())
+        self.weights = torch.nn.Parameter(start.clone(memory_format=torch.contiguous_format))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Outputs of each copy for its own batch: (replicas, batch, features) → (…, outputs)."""
         return features @ self.weights
 
 
-def half_squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """½ |f − y|², averaged over a batch, summed over copies: each copy's gradient is its own."""
-    return 0.5 * (outputs - targets).square().sum() / outputs.shape[1]
+def linear(examples: Examples) -> LinearReplicas:
+    """One copy of a linear model, at zero."""
+    if examples.inputs.ndim != 2:
+        raise ValueError(
+            f'model.name = "linear": inputs of {examples.name} have the shape '
+            f"{tuple(examples.inputs.shape)}, a linear model takes (examples, features). Give a "
+            "linear problem, or a network."
+        )
+    return LinearReplicas(torch.zeros(1, examples.inputs.shape[1], examples.targets.shape[1]))
+
+
+def mlp(examples: Examples, width: int = 64, depth: int = 2) -> torch.nn.Module:
+    """`depth` hidden layers of `width` tanh units, and an affine one; inputs are flattened."""
+    if width < 1 or depth < 0:
+        raise ValueError(
+            f"model.options: width = {width}, depth = {depth}. width must be at least 1, depth at "
+            "least 0."
+        )
+    widths = [examples.inputs[0].numel(), *[width] * depth]
+    layers: list[torch.nn.Module] = [torch.nn.Flatten()]
+    for before, after in itertools.pairwise(widths):
+        layers += [torch.nn.Linear(before, after), torch.nn.Tanh()]
+    layers.append(torch.nn.Linear(widths[-1], examples.targets.shape[1]))
+    return torch.nn.Sequential(*layers)
+
+
+MODELS: dict[str, Callable[..., torch.nn.Module]] = {
+    "linear": linear,
+    "mlp": mlp,
+    "resnet18": resnet18,
+}
+
+
+def model(
+    spec: Model, examples: Examples, seed: int, folder: Path, replicas: int = 1
+) -> torch.nn.Module:
+    """The model of an experiment, on the device of its examples.
+
+    Args:
+        spec: its declaration; a function of one's own takes the examples and the options and
+            returns a module.
+        examples: what it is trained on; they decide the sizes of inputs and outputs.
+        seed: of the run.
+        folder: where the path of a file of weights begins.
+        replicas: copies, of a linear model, which all start from the same weights.
+
+    Returns:
+        The module, which takes a batch of inputs, (batch, …); for the linear one a batch for each
+        copy, (replicas, batch, features).
+
+    Raises:
+        ValueError: for a name or an option that there is not, weights that do not fit by name or
+            shape, or copies of a network.
+    """
+    entry = f"model.options of {spec.name}"
+    function = named_function("model.name", spec.name, MODELS)
+    # Not torch.manual_seed, which would also move the generators of all devices.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(generator(seed, "initial weights").initial_seed())
+        module = call_with_options(entry, function, spec.options, examples)
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(
+            f"model.name = {spec.name!r} returned {type(module).__name__}. It must return a "
+            "torch.nn.Module."
+        )
+    module = module.to(examples.inputs.device, _DTYPES[spec.dtype])
+    if spec.weights is not None:
+        _load(module, folder / spec.weights)
+    freeze_statistics(module, examples.inputs)
+    return _copies(module, spec, replicas)
+
+
+def _load(module: torch.nn.Module, path: Path) -> None:
+    """Take all parameters and buffers from a file, which must hold them and no others."""
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"model.weights: {path} cannot be read as safetensors: {error}. Write the model's "
+            "state_dict with safetensors.torch.save_file."
+        ) from error
+    wanted = module.state_dict()
+    wrong = [
+        f"{name} is missing, {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name not in found
+    ]
+    for name, tensor in found.items():
+        if name not in wanted:
+            wrong.append(f"{name} is not of the model")
+        elif tensor.shape != wanted[name].shape:
+            wrong.append(f"{name} is {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}")
+        elif not tensor.isfinite().all():
+            wrong.append(f"{name} is not finite")
+    if wrong:
+        raise ValueError(
+            f"model.weights: {path} does not fit the model: {'; '.join(wrong)}. Give the "
+            "state_dict of a model with these options, trained on data of these shapes."
+        )
+    module.load_state_dict(found)
+
+
+def _copies(module: torch.nn.Module, spec: Model, replicas: int) -> torch.nn.Module:
+    if isinstance(module, LinearReplicas):
+        one = module.weights.detach()
+        return LinearReplicas(one.expand(replicas, *one.shape[1:])) if replicas > 1 else module
+    if replicas > 1:
+        raise ValueError(
+            f"record.replicas = {replicas} with model.name = {spec.name!r}: only the linear model "
+            "trains copies at once. Give record.replicas = 1, and a seed for each run."
+        )
+    return module

@@ -8,7 +8,7 @@ and the growth is the product of the populations' means. What decides is its sig
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ __all__ = ["Limit", "Population", "stability_limit"]
 # Far above all noise, so that a population tells growth from fluctuation.
 _FAR = 1e9
 _BRACKET = 1e-3
-_STRIDE = 4
+_STRIDE = 1
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Population:
         forget: the part of the updates that the first state is given to be forgotten.
     """
 
-    size: int = 256
+    size: int = 512
     copies: int = 8
-    updates: int = 512
+    updates: int = 384
     forget: float = 0.25
 
 
@@ -75,6 +75,10 @@ def stability_limit(
             "sampler.name = 'fixed_order': every order of the examples has a limit of its own. "
             "Give a quadratic model, or another sampler."
         )
+
+    if problem.additive:
+        # Far from the minimum there is no noise, and all replicas do the same.
+        population = replace(population, size=2, copies=2)
 
     def tried(learning_rate: float) -> _Point:
         varied = experiment.varied({"optimizer.learning_rate": learning_rate})
@@ -155,7 +159,7 @@ def _stride(experiment: Experiment, examples: int) -> int:
 
 def _drawn_anew(squares: Array, generator: np.random.Generator) -> Array:
     """Numbers of the replicas that go on, each in proportion to its |x|² in its population."""
-    copies, size = squares.shape
+    size = squares.shape[1]
     chosen = []
     for number, shares in enumerate(squares / squares.sum(axis=1, keepdims=True)):
         # One offset for all: each is drawn as often as its share says, within one.

@@ -1,8 +1,4 @@
-r"""Train with torch.optim.SGD, and keep positions and velocities along given directions.
-
-Convention, here and nowhere else: v_k is minus the optimiser's momentum buffer after k steps, so
-that θ_{k+1} = θ_k + η v_{k+1}, with v_0 = 0 for a fresh optimiser.
-"""
+"""Train with torch.optim.SGD, and keep positions and velocities along given directions."""
 
 from __future__ import annotations
 
@@ -11,8 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from validation.convention import velocity
 from validation.data import Array, Regression
-from validation.models import LinearReplicas, half_squared_error
+from validation.losses import half_squared_error
+from validation.models import LinearReplicas
 
 __all__ = ["Directions", "Segment", "Settings", "Training"]
 
@@ -109,11 +107,8 @@ class Training:
         self._progress(1)
 
     def velocity(self) -> torch.Tensor:
-        """v_k of every copy; a rule without momentum keeps no buffer and moved by ηv_k."""
-        buffer = self._optimizer.state.get(self._model.weights, {}).get("momentum_buffer")
-        if buffer is not None:
-            return -buffer
-        return (self._model.weights.detach() - self._before) / self._settings.learning_rate
+        """v_k of every copy."""
+        return velocity(self._optimizer, self._model.weights, self._before)
 
     def run(self, updates: int) -> None:
         """Train without recording."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import numpy as np
+from sympy import Expr
 
 import sgdtheory as sgd
 from validation.data import Array
@@ -22,8 +24,9 @@ class Observable:
 
     Args:
         name: in the table.
-        positive: whether it is compared by its logarithm, as variances are: what a chance excess
-            does to a variance it does to its error too, and the logarithm undoes it.
+        scale: of comparison. Variances are compared by their logarithms: what a chance excess does
+            to a variance it does to its error too, and the logarithm undoes it. Of what has a unit
+            and either sign, rounding is relative to the largest entry.
         labels: one an entry.
         samples: the averages that it needs, replicas first.
         measured: from their means; leading axes are carried along.
@@ -31,7 +34,7 @@ class Observable:
     """
 
     name: str
-    positive: bool
+    scale: Literal["logarithm", "number", "unit"]
     labels: Callable[[Case], list[str]]
     samples: Callable[[EnsembleAverages], tuple[Array, ...]]
     measured: Callable[[Case, tuple[Array, ...]], Array]
@@ -57,15 +60,11 @@ def _at_lags(case: Case, relaxations: float) -> list[str]:
     return [f"{at}, lag {lag}" for at, lag in zip(_directions(case), lags, strict=True)]
 
 
-def _energy_ratio(case: Case, position: Array, velocity: Array | None) -> Array | None:
+def _energy_ratio(case: Case, position: Array, velocity: Array) -> Array:
     """Potential over kinetic energy: 1 where the noise is white, in both kinds of time."""
-    if velocity is None:
-        return None
     hyper = case.hyper
-    mass = sgd.modified_equation(case.rule).mass.subs(
-        {sgd.symbols.eta: hyper.learning_rate, sgd.symbols.beta: hyper.momentum}
-        | dict(case.parameters)
-    )
+    known = {sgd.symbols.eta: hyper.learning_rate, sgd.symbols.beta: hyper.momentum}
+    mass = cast(Expr, sgd.modified_equation(case.rule).mass).subs(known | dict(case.parameters))
     return case.problem.curvatures * position / (float(mass) * velocity)
 
 
@@ -83,7 +82,7 @@ def _exponents(case: Case, displacement: Array) -> Array:
 OBSERVABLES = (
     Observable(
         "position variance",
-        True,
+        "logarithm",
         _directions,
         lambda found: (found.position_variance,),
         lambda case, means: means[0],
@@ -91,7 +90,7 @@ OBSERVABLES = (
     ),
     Observable(
         "velocity variance",
-        True,
+        "logarithm",
         _directions,
         lambda found: (found.velocity_variance,),
         lambda case, means: means[0],
@@ -99,17 +98,19 @@ OBSERVABLES = (
     ),
     Observable(
         "energy ratio",
-        True,
+        "logarithm",
         _directions,
         lambda found: (found.position_variance, found.velocity_variance),
         lambda case, means: _energy_ratio(case, *means),
-        lambda case, theory: _energy_ratio(
-            case, theory.position_variance, theory.velocity_variance
+        lambda case, theory: (
+            None
+            if theory.velocity_variance is None
+            else _energy_ratio(case, theory.position_variance, theory.velocity_variance)
         ),
     ),
     Observable(
         "circulation",
-        False,
+        "unit",
         _directions,
         lambda found: (found.circulation,),
         lambda case, means: means[0],
@@ -117,12 +118,10 @@ OBSERVABLES = (
     ),
     Observable(
         "autocorrelation",
-        False,
+        "number",
         lambda case: _at_lags(case, 0.5),
         lambda found: (found.products, found.position_variance),
-        lambda case, means: (
-            means[0][..., _lag_near(case, 0.5), _everyone(case)] / means[1]
-        ),
+        lambda case, means: means[0][..., _lag_near(case, 0.5), _everyone(case)] / means[1],
         lambda case, theory: (
             theory.autocovariance[case.lags[_lag_near(case, 0.5)], _everyone(case)]
             / theory.autocovariance[0]
@@ -130,12 +129,10 @@ OBSERVABLES = (
     ),
     Observable(
         "correlation time",
-        False,
+        "number",
         lambda case: _at_lags(case, 2.0),
         lambda found: (found.correlation_sums, found.position_variance),
-        lambda case, means: (
-            means[0][..., _lag_near(case, 2.0), _everyone(case)] / means[1]
-        ),
+        lambda case, means: means[0][..., _lag_near(case, 2.0), _everyone(case)] / means[1],
         lambda case, theory: (
             _correlation_sums(theory, case)[_lag_near(case, 2.0), _everyone(case)]
             / theory.autocovariance[0]
@@ -143,7 +140,7 @@ OBSERVABLES = (
     ),
     Observable(
         "local displacement",
-        True,
+        "logarithm",
         lambda case: ["one update"],
         lambda found: (found.displacement[:, :1],),
         lambda case, means: means[0],
@@ -151,7 +148,7 @@ OBSERVABLES = (
     ),
     Observable(
         "displacement",
-        True,
+        "logarithm",
         lambda case: [f"lag {lag}" for lag in case.lags],
         lambda found: (found.displacement,),
         lambda case, means: means[0],
@@ -159,7 +156,7 @@ OBSERVABLES = (
     ),
     Observable(
         "exponent",
-        False,
+        "number",
         lambda case: [
             f"lags {a} to {b}" for a, b in zip(case.lags[:-2], case.lags[2:], strict=True)
         ],

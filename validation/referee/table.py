@@ -36,6 +36,8 @@ class Row:
         standard_error: of it.
         predicted: by each theory; nan where it says nothing.
         z: deviation from each.
+        relaxation_epochs: of the flattest direction, for its own variance: its relaxation time in
+            epochs of the settings; nan for other rows.
     """
 
     subject: str
@@ -47,18 +49,22 @@ class Row:
     standard_error: float
     predicted: dict[str, float]
     z: dict[str, float]
+    relaxation_epochs: float = np.nan
 
 
-def jackknifed(
-    observable: Observable, case: Case, samples: Sequence[Array]
-) -> tuple[Array, Array]:
+# What is known beforehand, as that one order for ever comes back, is measured to rounding.
+_ROUNDING = 1e-9
+_FLAT = "position variance"
+
+
+def jackknifed(observable: Observable, case: Case, samples: Sequence[Array]) -> tuple[Array, Array]:
     """Value without most of its bias, and standard error, on the scale of comparison."""
     count = len(samples[0])
     sums = [sample.sum(axis=0) for sample in samples]
 
     def value(means: tuple[Array, ...]) -> Array:
         found = observable.measured(case, means)
-        return np.log(found) if observable.positive else found
+        return np.log(found) if observable.scale == "logarithm" else found
 
     whole = value(tuple(total / count for total in sums))
     without = value(
@@ -66,7 +72,8 @@ def jackknifed(
     )
     centre = without.mean(axis=0)
     error = np.sqrt((count - 1) / count * ((without - centre) ** 2).sum(axis=0))
-    return count * whole - (count - 1) * centre, error
+    unit = np.abs(whole).max() if observable.scale == "unit" else 1.0
+    return count * whole - (count - 1) * centre, np.maximum(error, _ROUNDING * unit)
 
 
 def rows_of(case: Case, averages: EnsembleAverages, subject: str) -> list[Row]:
@@ -89,15 +96,16 @@ def _rows(
     samples = observable.samples(averages)
     value, error = jackknifed(observable, case, samples)
     estimate = Estimate(value, error, len(samples[0]))
+    logarithm = observable.scale == "logarithm"
     predicted, z = {}, {}
     for name, prediction in predictions.items():
         found = observable.predicted(case, prediction)
         predicted[name] = np.full(value.shape, np.nan) if found is None else np.asarray(found)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            scale = np.log(predicted[name]) if observable.positive else predicted[name]
-        z[name] = z_scores(estimate, scale)
-    shown = np.exp(value) if observable.positive else value
-    shown_error = shown * error if observable.positive else error
+        with np.errstate(divide="ignore"):
+            there = np.log(predicted[name]) if logarithm else predicted[name]
+        z[name] = z_scores(estimate, there)
+    shown = np.exp(value) if logarithm else value
+    shown_error = shown * error if logarithm else error
     for i, label in enumerate(observable.labels(case)):
         yield Row(
             subject,
@@ -109,7 +117,13 @@ def _rows(
             float(shown_error[i]),
             {name: float(values[i]) for name, values in predicted.items()},
             {name: float(values[i]) for name, values in z.items()},
+            _epochs_of_flattest(case) if observable.name == _FLAT and i == 0 else np.nan,
         )
+
+
+def _epochs_of_flattest(case: Case) -> float:
+    hyper = case.hyper
+    return float(case.relaxation_steps[0] * hyper.batch_size / len(case.problem.targets))
 
 
 @dataclass(frozen=True)

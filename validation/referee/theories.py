@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
-from sympy import ImmutableMatrix
+from sympy import ImmutableMatrix, Set
 
 import sgdtheory as sgd
 from sgdtheory import symbols as s
@@ -142,8 +143,8 @@ def _no_limit(case: Case) -> float:
 
 def _mean_limit(case: Case) -> float:
     """Where the steepest direction's mean ceases to decay."""
-    stable = sgd.recursion(case.rule).stability.subs({s.beta: case.hyper.momentum})
-    return float(stable.sup / case.problem.curvatures.max())
+    stable = cast(Set, sgd.recursion(case.rule).stability)
+    return float(stable.subs({s.beta: case.hyper.momentum}).sup / case.problem.curvatures.max())
 
 
 def _mean_square_limit(case: Case) -> float:

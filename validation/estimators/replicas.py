@@ -1,4 +1,4 @@
-r"""From trajectories to measured numbers, each with its standard error.
+r"""Averages over replicas, each with its standard error.
 
 A replica's time average is one number, however long its memory: the replicas are independent, so
 the spread of these numbers is an honest standard error that knows all autocorrelation. Averages
@@ -9,24 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import stats
 
 from validation.data import Array
-from validation.trajectories import Segment
+from validation.estimators.estimate import Estimate
 
-__all__ = ["Estimate", "ReplicaAverages", "averages", "jackknife", "replica_mean", "z_scores"]
+if TYPE_CHECKING:
+    from validation.trajectories import Segment
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """Measured values, their standard errors, and from how many independent replicas."""
-
-    value: Array
-    standard_error: Array
-    replicas: int
+__all__ = ["ReplicaAverages", "averages", "jackknife", "replica_mean"]
 
 
 @dataclass(frozen=True)
@@ -116,11 +110,3 @@ def jackknife(function: Callable[..., Array], *samples: Array) -> Estimate:
     )
     error = np.sqrt((count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
     return Estimate(count * whole - (count - 1) * without.mean(axis=0), error, count)
-
-
-def z_scores(estimate: Estimate, predicted: Array) -> Array:
-    """Deviations as normal quantiles: Student's t of the replicas, mapped by probability."""
-    t = (estimate.value - predicted) / estimate.standard_error
-    tail = stats.t.logsf(np.abs(t), df=estimate.replicas - 1)
-    # Beyond |z| ≈ 37 the normal tail underflows: the bound stands for anything larger.
-    return np.sign(t) * stats.norm.isf(np.exp(np.maximum(tail, -700.0)))

@@ -1,0 +1,172 @@
+"""Watch a model while torch.optim.SGD trains it, and lose nothing that the theory speaks about.
+
+After every step the squared displacement of that step and of the way since the record began; every
+so often positions and velocities along given directions, and all parameters. Positions count from
+the record's start: they are Dᵀ(θ_k − θ_0) with θ_0 the parameters after the burn-in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from validation.convention import velocity
+from validation.displacement_kernel import Displacement
+from validation.experiments import Record
+
+__all__ = ["Keep", "Recorder", "checkpoint_interval"]
+
+Keep: TypeAlias = Callable[[str, int, NDArray[Any]], None]
+"""Takes rows of an array: its name, the index of the first row, the rows."""
+
+# Bytes of differences that wait for their projection.
+_WAITING = 2**28
+# Parameters whose product is summed in their own precision, before float64 takes over.
+_SLICE = 2**16
+
+
+def checkpoint_interval(record: Record) -> int:
+    """Updates between two checkpoints: as many as declared, rounded down to whole projections.
+
+    So a checkpoint ends a chunk of every array, and no chunk is ever written twice. Projections
+    that are rarer than checkpoints have a chunk each, and nothing is rounded.
+    """
+    every, declared = record.projections_every, record.checkpoint_every
+    return declared if every >= declared else declared // every * every
+
+
+class Recorder:
+    """Call `observe` after each `optimizer.step()`, and `flush` every `checkpoint_interval`.
+
+    Args:
+        parameters: of the model, in its order; flattened one after the other they are θ. With
+            several replicas the first axis of each is theirs.
+        optimizer: that moves them.
+        record: what is kept, and how often.
+        directions: D, (P, k), P the parameters of one replica; k may be 0.
+        keep: takes the rows.
+        start: θ_0, (R, P), of a record that goes on; by default where the parameters are now.
+        update: updates recorded before.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[torch.Tensor],
+        optimizer: torch.optim.SGD,
+        record: Record,
+        directions: torch.Tensor,
+        keep: Keep,
+        *,
+        start: torch.Tensor | None = None,
+        update: int = 0,
+    ) -> None:
+        self._parameters, self._optimizer = parameters, optimizer
+        self._record, self._keep = record, keep
+        _check(parameters, record.replicas)
+        self._displacement = Displacement(parameters, record.replicas, start)
+        self._update = self._flushed = update
+        like = self._displacement.start
+        self._directions = directions.to(like)
+        exact = torch.float32 if like.device.type == "mps" else torch.float64
+        self._lengths = torch.empty(
+            (checkpoint_interval(record), 2, record.replicas), dtype=exact, device=like.device
+        )
+        self._projected: list[torch.Tensor] = []
+        self._waiting = 0
+        self._block = like.new_empty((self._block_rows(), 2, *like.shape))
+        if start is None and record.snapshots_every:
+            keep("snapshots", 0, like.cpu().numpy()[None])
+
+    def _block_rows(self) -> int:
+        """Projections that are taken in one product; nothing that a restart changes."""
+        if not self._directions.shape[1]:
+            return 0
+        most = max(1, checkpoint_interval(self._record) // self._record.projections_every)
+        start = self._displacement.start
+        return int(min(most, max(1, _WAITING // (2 * start.numel() * start.element_size()))))
+
+    @property
+    def start(self) -> torch.Tensor:
+        """θ_0, (R, P): what a checkpoint must hold; where the parameters are, the model knows."""
+        return self._displacement.start
+
+    @property
+    def update(self) -> int:
+        """Updates recorded."""
+        return self._update
+
+    def observe(self) -> None:
+        """Record the state after one more update."""
+        row = self._update - self._flushed
+        self._update += 1
+        if len(self._block) and self._update % self._record.projections_every == 0:
+            self._take_state()
+        self._displacement.measure(self._lengths[row])
+        every = self._record.snapshots_every
+        if every and self._update % every == 0:
+            snapshot = self._displacement.previous.cpu().numpy()[None]
+            self._keep("snapshots", self._update // every, snapshot)
+
+    def _take_state(self) -> None:
+        """θ_k − θ_0 and v_k, before the displacement forgets θ_{k−1}, which v_k may need."""
+        offsets, velocities = self._block[self._waiting]
+        for parameter, row, place in zip(
+            self._parameters, self._displacement.rows(), self._displacement.places, strict=True
+        ):
+            offsets[:, place] = row - self._displacement.start[:, place]
+            before = self._displacement.previous[:, place].view(parameter.shape)
+            v = velocity(self._optimizer, parameter, before)
+            velocities[:, place] = v.reshape(row.shape)
+        self._waiting += 1
+        if self._waiting == len(self._block):
+            self._project()
+
+    def _project(self) -> None:
+        rows = self._block[: self._waiting].flatten(0, 2)
+        total = self._lengths.new_zeros((len(rows), self._directions.shape[1]))
+        for first in range(0, rows.shape[1], _SLICE):
+            part = slice(first, first + _SLICE)
+            total += rows[:, part] @ self._directions[part]
+        shape = (self._waiting, 2, self._record.replicas, self._directions.shape[1])
+        self._projected.append(total.view(shape).cpu())
+        self._waiting = 0
+
+    def flush(self) -> None:
+        """Hand over all that was recorded since the last time.
+
+        Raises:
+            ValueError: naming the first update after which the parameters are no longer finite.
+        """
+        first, count = self._flushed, self._update - self._flushed
+        lengths = self._lengths[:count].double().cpu().numpy()
+        finite = np.isfinite(lengths).all(axis=(1, 2))
+        if not finite.all():
+            raise ValueError(
+                f"update {first + int(finite.argmin()) + 1} of the record: the parameters are no "
+                "longer finite, the training has diverged. Lower the learning rate or the momentum."
+            )
+        if count:
+            self._keep("local_displacement", first, lengths[:, 0])
+            self._keep("global_displacement", first, lengths[:, 1])
+        if self._waiting:
+            self._project()
+        if self._projected:
+            states = torch.cat(self._projected).double().numpy()
+            projected = first // self._record.projections_every
+            self._keep("positions", projected, states[:, 0])
+            self._keep("velocities", projected, states[:, 1])
+        self._projected, self._flushed = [], self._update
+
+
+def _check(parameters: Sequence[torch.Tensor], replicas: int) -> None:
+    for parameter in parameters:
+        if replicas > 1 and parameter.shape[:1] != (replicas,):
+            raise ValueError(
+                f"record.replicas = {replicas}, but a parameter has the shape "
+                f"{tuple(parameter.shape)}: its first axis must be that of the replicas. Only a "
+                "model of independent copies, as the linear one, can have several."
+            )

@@ -1,0 +1,91 @@
+"""Pictures of a judgement: where theories part under each sampler, and whether errors are honest.
+
+Every theory has its own color and marker, so that the pictures also read in black and white.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+from validation.referee.judgement import Judgement
+from validation.referee.table import Row
+from validation.referee.theories import THEORIES
+
+__all__ = ["PICTURES", "picture"]
+
+PICTURES = {
+    "flat_directions": "Variance of the flattest direction, measured over predicted, against its "
+    "relaxation time, in passes through the data. A theory that holds stays on the line; each "
+    "point is one setting.",
+    "deviations": "Deviations of all rows from the theories made for each sampler, against those "
+    "of chance alone. On the diagonal, standard errors are what they say.",
+}
+_COLORS = ("#999999", "#e69f00", "#cc79a7", "#0072b2", "#56b4e9", "#009e73", "#d55e00")
+_MARKERS = ("x", "s", "v", "o", "+", "^", "D")
+_STYLE = {
+    theory.name: {"color": color, "marker": marker}
+    for theory, color, marker in zip(THEORIES, _COLORS, _MARKERS, strict=True)
+}
+
+
+def picture(name: str, judgement: Judgement) -> Figure:
+    """One of PICTURES."""
+    return {"flat_directions": _flat_directions, "deviations": _deviations}[name](judgement)
+
+
+def _panels(judgement: Judgement) -> tuple[Figure, list[tuple[str, str, Any]]]:
+    keys = list(judgement.survivors())
+    figure = Figure(figsize=(3.6 * len(keys), 3.6), layout="constrained", dpi=110)
+    axes = figure.subplots(1, len(keys), squeeze=False)[0]
+    for axis, (subject, sampler) in zip(axes, keys, strict=True):
+        axis.grid(visible=True, alpha=0.25, linewidth=0.6)
+        axis.set_title(f"{subject}\n{sampler}", fontsize=9)
+    return figure, [(*key, axis) for key, axis in zip(keys, axes, strict=True)]
+
+
+def _rows(judgement: Judgement, subject: str, sampler: str) -> list[Row]:
+    return [row for row in judgement.rows if (row.subject, row.sampler) == (subject, sampler)]
+
+
+def _flat_directions(judgement: Judgement) -> Figure:
+    figure, panels = _panels(judgement)
+    for subject, sampler, axis in panels:
+        rows = [
+            row for row in _rows(judgement, subject, sampler) if np.isfinite(row.relaxation_epochs)
+        ]
+        for name, style in _STYLE.items():
+            axis.scatter(
+                [row.relaxation_epochs for row in rows],
+                [row.measured / row.predicted[name] for row in rows],
+                s=14,
+                linewidths=0.8,
+                label=name,
+                **style,
+            )
+        axis.axhline(1, color="#222222", linewidth=0.8)
+        axis.set(xscale="log", yscale="log", xlabel="relaxation time (epochs)")
+    panels[0][2].set_ylabel("measured / predicted")
+    panels[0][2].legend(fontsize=7)
+    return figure
+
+
+def _deviations(judgement: Judgement) -> Figure:
+    figure, panels = _panels(judgement)
+    for subject, sampler, axis in panels:
+        rows = _rows(judgement, subject, sampler)
+        for theory in THEORIES:
+            if sampler not in theory.samplings or theory.name in ("paper", "overdamped"):
+                continue
+            z = np.sort([row.z[theory.name] for row in rows if not np.isnan(row.z[theory.name])])
+            chance = stats.norm.ppf((np.arange(len(z)) + 0.5) / len(z))
+            style = _STYLE[theory.name]
+            axis.plot(chance, np.clip(z, -8, 8), ".", ms=3, color=style["color"], label=theory.name)
+        axis.plot([-4, 4], [-4, 4], color="#222222", linewidth=0.8)
+        axis.set(ylim=(-8.5, 8.5), xlabel="z of chance alone")
+        axis.legend(fontsize=7)
+    panels[0][2].set_ylabel("z (cut at ±8)")
+    return figure

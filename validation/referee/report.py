@@ -1,0 +1,155 @@
+"""The judgement as lines, tables, pictures and one page; computes nothing."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from validation.comparison import FALSE_ALARM_RATE
+from validation.referee.judgement import Judgement
+from validation.referee.pictures import PICTURES, picture
+from validation.referee.table import Verdict
+from validation.referee.theories import THEORIES
+
+__all__ = ["lines", "write"]
+
+_NAMES = tuple(theory.name for theory in THEORIES)
+
+
+def cell(verdict: Verdict) -> str:
+    """One verdict in a table: how many rows, and by how much the worst one is off."""
+    if verdict.rows == 0:
+        return "silent"
+    if verdict.holds:
+        return f"holds ({verdict.worst_z:.1f})"
+    if not np.isfinite(verdict.ratio):
+        return "parts (from 0)"
+    return f"parts (×{verdict.ratio:.3g} ± {verdict.ratio_error:.1g})"
+
+
+def _groups(judgement: Judgement) -> dict[tuple[str, str], dict[str, list[Verdict]]]:
+    """Verdicts by subject and sampler, then by observable, in the theories' order."""
+    groups: dict[tuple[str, str], dict[str, list[Verdict]]] = {}
+    for verdict in judgement.verdicts:
+        group = groups.setdefault((verdict.subject, verdict.sampler), {})
+        group.setdefault(verdict.observable, []).append(verdict)
+    return groups
+
+
+def lines(judgement: Judgement) -> list[str]:
+    """For a terminal: what holds, and which theories survive."""
+    shown = []
+    for (subject, sampler), group in _groups(judgement).items():
+        shown.append(f"{subject}, {sampler}:")
+        for observable, row in group.items():
+            holding = [verdict.theory for verdict in row if verdict.holds]
+            numbers = max(verdict.rows for verdict in row)
+            shown.append(f"  {observable} ({numbers}): {', '.join(holding) or 'none'}")
+        survivors = judgement.survivors()[subject, sampler]
+        shown.append(f"  every observable: {', '.join(survivors) or 'none'}")
+    if judgement.missing:
+        shown.append(f"{len(judgement.missing)} cells are not complete and were left out.")
+    return shown
+
+
+def write(judgement: Judgement, folder: Path) -> Path:
+    """Tables, pictures and the page that holds them.
+
+    Args:
+        judgement: what is shown.
+        folder: made if need be.
+
+    Returns:
+        The path of the page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_rows(judgement, folder / "rows.csv")
+    _write_table(folder / "verdicts.csv", _verdict_table(judgement))
+    _write_table(folder / "survivors.csv", _survivor_table(judgement))
+    images = dict(_draw(judgement, folder))
+    page = folder / "index.html"
+    page.write_text(_page(judgement, images), encoding="utf-8")
+    return page
+
+
+def _write_table(path: Path, table: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(table)
+
+
+def _write_rows(judgement: Judgement, path: Path) -> None:
+    header = ["subject", "sampler", "settings", "observable", "where", "measured", "error"]
+    header += [f"{name}: {what}" for name in _NAMES for what in ("predicted", "z")]
+    _write_table(
+        path,
+        [
+            header,
+            *(
+                [
+                    row.subject,
+                    row.sampler,
+                    row.settings,
+                    row.observable,
+                    row.where,
+                    f"{row.measured:.7g}",
+                    f"{row.standard_error:.2g}",
+                    *(
+                        text
+                        for name in _NAMES
+                        for text in (f"{row.predicted[name]:.7g}", f"{row.z[name]:.2f}")
+                    ),
+                ]
+                for row in judgement.rows
+            ),
+        ],
+    )
+
+
+def _verdict_table(judgement: Judgement) -> Iterable[Sequence[object]]:
+    yield ["subject", "sampler", "observable", "rows", *_NAMES]
+    for (subject, sampler), group in _groups(judgement).items():
+        for observable, row in group.items():
+            rows = max(verdict.rows for verdict in row)
+            yield [subject, sampler, observable, rows, *map(cell, row)]
+
+
+def _survivor_table(judgement: Judgement) -> Iterable[Sequence[object]]:
+    yield ["subject", "sampler", "theories that hold for every observable"]
+    for (subject, sampler), names in judgement.survivors().items():
+        yield [subject, sampler, ", ".join(names) or "none"]
+
+
+def _draw(judgement: Judgement, folder: Path) -> Iterable[tuple[str, str]]:
+    for name in PICTURES:
+        buffer = io.BytesIO()
+        picture(name, judgement).savefig(buffer, format="png")
+        (folder / f"{name}.png").write_bytes(buffer.getvalue())
+        yield name, base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _page(judgement: Judgement, images: dict[str, str]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        theories=THEORIES,
+        groups=_groups(judgement),
+        survivors=judgement.survivors(),
+        rows=len(judgement.rows),
+        missing=judgement.missing,
+        limit=judgement.verdicts[0].limit,
+        false_alarm_rate=FALSE_ALARM_RATE,
+        cell=cell,
+        captions=PICTURES,
+        images=images,
+    )
