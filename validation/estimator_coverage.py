@@ -189,6 +189,16 @@ def _bootstrapped(cell: Cell, states: States) -> est.Estimate:
     return _each(of_run, states.positions[..., :100])
 
 
+def _stationarity(contrast: str) -> Measure:
+    field = contrast.replace(" ", "_")
+
+    def difference(cell: Cell, states: States) -> est.Estimate:
+        contrasts = est.stationarity_tests(states.positions)
+        return vars(contrasts)[field].difference  # type: ignore[no-any-return]
+
+    return Measure(f"stationarity of θ, {contrast}", difference, lambda c: 0.0)
+
+
 MEASURES = (
     Measure("mean of θ", lambda c, s: est.mean(s.positions), lambda c: 0.0),
     Measure(
@@ -269,21 +279,7 @@ MEASURES = (
         ),
         lambda c: 1.0,
     ),
-    *(
-        Measure(
-            f"stationarity of θ, {name}",
-            lambda c, s, field=field: (
-                getattr(est.stationarity_tests(s.positions), field).difference
-            ),
-            lambda c: 0.0,
-        )
-        for name, field in (
-            ("mean early to late", "mean_early_late"),
-            ("variance early to late", "variance_early_late"),
-            ("mean trend", "mean_trend"),
-            ("variance trend", "variance_trend"),
-        )
-    ),
+    *map(_stationarity, ("mean early late", "variance early late", "mean trend", "variance trend")),
 )
 
 

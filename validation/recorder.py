@@ -118,7 +118,7 @@ class Recorder:
             self._parameters, self._displacement.rows(), self._displacement.places, strict=True
         ):
             offsets[:, place] = row - self._displacement.start[:, place]
-            before = self._displacement.previous[:, place].view(parameter.shape)
+            before = self._displacement.previous[:, place].reshape(parameter.shape)
             v = velocity(self._optimizer, parameter, before)
             velocities[:, place] = v.reshape(row.shape)
         self._waiting += 1

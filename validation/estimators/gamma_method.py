@@ -16,7 +16,7 @@ from validation.estimators.chains import block_means, checked_chains
 from validation.estimators.estimate import Estimate
 from validation.estimators.integrated_time import integrated_autocorrelation
 
-__all__ = ["function_of_means", "linearized"]
+__all__ = ["expanded", "function_of_means", "linearized"]
 
 Function = Callable[..., Array]
 # Blocks over all chains whose scatter stands for that of the means.
@@ -44,8 +44,8 @@ def linearized(function: Function, *series: Array) -> Array:
             function(*means[:place], mean + sign * step, *means[place + 1 :]) for sign in (1, -1)
         )
         slope = np.divide(ahead - behind, 2 * step, out=np.zeros_like(ahead), where=step > 0)
-        total = total + slope * (one - mean)
-    return total
+        total = total + slope * one
+    return np.asarray(total - total.mean(axis=(0, 1)))
 
 
 def _scatter_bias(function: Function, series: tuple[Array, ...], least: int) -> Array:
@@ -91,12 +91,18 @@ def function_of_means(function: Function, *series: Array) -> Estimate:
     Raises:
         ValueError: if a series is no set of chains, or has entries that are not finite.
     """
+    return expanded(function, *series)[0]
+
+
+def expanded(function: Function, *series: Array) -> tuple[Estimate, Array]:
+    """What `function_of_means` finds, and the linearized series, (chains, time, ...)."""
     series = checked_chains(*series)
     value = np.asarray(function(*(one.mean(axis=(0, 1)) for one in series)))
     known = np.isfinite(value)
-    memory = integrated_autocorrelation(np.where(known, linearized(function, *series), 0.0))
+    linear = np.where(known, linearized(function, *series), 0.0)
+    memory = integrated_autocorrelation(linear)
     bias = _curvature_bias(function, series)
-    return Estimate(
+    estimate = Estimate(
         value - bias,
         np.where(known, memory.mean_error, np.nan),
         len(series[0]),
@@ -104,3 +110,4 @@ def function_of_means(function: Function, *series: Array) -> Estimate:
         bias,
         memory.short,
     )
+    return estimate, linear

@@ -8,14 +8,14 @@ noise enters one step: least squares is consistent. For rules whose step contain
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from validation.data import Array
 from validation.estimators.chains import checked_chains
 from validation.estimators.estimate import Estimate
-from validation.estimators.gamma_method import function_of_means
+from validation.estimators.gamma_method import expanded, function_of_means
 
 __all__ = ["RotationRates", "circulation", "rotation_rates"]
 
@@ -111,15 +111,14 @@ def rotation_rates(positions: Array, learning_rate: float) -> RotationRates:
         first, _ = _logarithms(a, np.where(b < 0, b, np.nan))
         return np.asarray(np.abs(first.imag) / learning_rate)
 
-    def estimated(function: Callable[[Array, Array], Array]) -> Estimate:
-        return function_of_means(
-            lambda *means: function(*_regression(*means)), step, here, last, *products
-        )
+    series = (step, here, last, *products)
+    a, along_a = expanded(lambda *means: _regression(*means)[0], *series)
+    b, along_b = expanded(lambda *means: _regression(*means)[1], *series)
 
-    return RotationRates(
-        estimated(lambda a, b: a),
-        estimated(lambda a, b: b),
-        estimated(friction),
-        estimated(squared),
-        estimated(frequency),
-    )
+    def estimated(function: Callable[[Array, Array], Array]) -> Estimate:
+        """Of series whose means are a and b less their bias, and fluctuate as these do."""
+        found = function_of_means(function, a.value + along_a, b.value + along_b)
+        plain = function(a.value + a.bias, b.value + b.bias)
+        return replace(found, bias=plain - found.value)
+
+    return RotationRates(a, b, estimated(friction), estimated(squared), estimated(frequency))
