@@ -295,7 +295,7 @@ def _parsed(path: Path) -> _Declaration:
     points, sweep = declared.pop("points", [{}]), declared.pop("sweep", {})
     if "folder" in declared:
         raise ValueError(f"{path}: folder is that of the file and cannot be declared.")
-    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):  # noqa: TRY004
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         raise ValueError(f"{path}: points = {points!r}: give tables, [[points]].")
     if not isinstance(sweep, dict):
         raise ValueError(f"{path}: sweep = {sweep!r}: give a table, [sweep].")

@@ -52,13 +52,16 @@ class Row:
     relaxation_epochs: float = np.nan
 
 
-# What is known beforehand, as that one order for ever comes back, is measured to rounding.
 _ROUNDING = 1e-9
 _FLAT = "position variance"
 
 
 def jackknifed(observable: Observable, case: Case, samples: Sequence[Array]) -> tuple[Array, Array]:
-    """Value without most of its bias, and standard error, on the scale of comparison."""
+    """Value without most of its bias, and standard error, on the scale of comparison.
+
+    The error is no smaller than what may be left of the start, e^{−k/τ} after k updates of burn-in
+    and with the slowest relaxation time τ: one order for ever makes some numbers exact.
+    """
     count = len(samples[0])
     sums = [sample.sum(axis=0) for sample in samples]
 
@@ -73,7 +76,12 @@ def jackknifed(observable: Observable, case: Case, samples: Sequence[Array]) -> 
     centre = without.mean(axis=0)
     error = np.sqrt((count - 1) / count * ((without - centre) ** 2).sum(axis=0))
     unit = np.abs(whole).max() if observable.scale == "unit" else 1.0
-    return count * whole - (count - 1) * centre, np.maximum(error, _ROUNDING * unit)
+    return count * whole - (count - 1) * centre, np.maximum(error, _least_error(case) * unit)
+
+
+def _least_error(case: Case) -> float:
+    left = np.exp(-case.experiment.record.burn_in / case.relaxation_steps.max())
+    return float(max(left, _ROUNDING))
 
 
 def rows_of(case: Case, averages: EnsembleAverages, subject: str) -> list[Row]:
