@@ -188,7 +188,63 @@ ORDER = [
     )
 ]
 SYMBOL_MAKERS = {"Symbol", "symbols", "MatrixSymbol"}
-MEASUREMENT = ("models", "data", "trajectories", "curvature", "estimators")
+# The same for what checks the theory. Its folders are one entry each.
+VALIDATION_CHAPTERS = (
+    "named_functions",
+    "durable_files",
+    "experiments",
+    "feature_files",
+    "data",
+    "samplers",
+    "residual_network",
+    "models",
+    "losses",
+    "convention",
+    "displacement_kernel",
+    "recorder",
+    "record_layout",
+    "record_store",
+    "directions",
+    "generator_states",
+    "checkpoints",
+    "run_folder",
+    "run_list",
+    "torch_training",
+    "torch_runs",
+    "trajectories",
+    "curvature",
+    "linear_problem",
+    "estimators",
+    "estimator_coverage",
+    "ensemble_averages",
+    "ensemble_runs",
+    "ensemble_store",
+    "stability_search",
+    "stability_store",
+    "engines",
+    "sweeps",
+    "coverage",
+    "calibration_coverage",
+    "comparison",
+    "curves",
+    "linear",
+    "referee",
+    "published",
+    "pictures",
+    "report",
+    "benchmarks",
+    "__main__",
+    "__init__",
+)
+# Here theory may be looked at: where it is compared, and where its simulators are the engine.
+MEETS_THEORY = {
+    "ensemble_runs",
+    "ensemble_store",
+    "stability_search",
+    "stability_store",
+    "engines",
+    *VALIDATION_CHAPTERS[VALIDATION_CHAPTERS.index("coverage") :],
+}
 
 
 def module_of(path):
@@ -272,22 +328,55 @@ def test_only_symbols_makes_a_symbol(module):
     assert not makers
 
 
-@pytest.mark.parametrize("module", MEASUREMENT)
-def test_measurement_never_borrows_from_theory(module):
-    path = VALIDATION / f"{module}.py"
-    source = path.read_text() if path.exists() else ""
-    imported = {
-        name.split(".")[0]
-        for node in ast.walk(ast.parse(source))
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
+def chapter_of_validation(path):
+    return path.relative_to(VALIDATION).with_suffix("").parts[0]
+
+
+def imports_of_validation(path):
+    """First two parts of every name that a file of the validation imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "validation":
+            names = [f"validation.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            names = [node.module]
+        else:
+            names = []
+        yield from (name.split(".")[:2] for name in names)
+
+
+VALIDATION_FILES = sorted(VALIDATION.rglob("*.py"))
+
+
+def test_every_module_of_the_validation_has_its_place_in_the_order():
+    assert {chapter_of_validation(path) for path in VALIDATION_FILES} == set(VALIDATION_CHAPTERS)
+
+
+@pytest.mark.parametrize("path", VALIDATION_FILES, ids=lambda p: str(p.relative_to(VALIDATION)))
+def test_imports_of_the_validation_point_one_way(path):
+    own = VALIDATION_CHAPTERS.index(chapter_of_validation(path))
+    later = {
+        name[1]
+        for name in imports_of_validation(path)
+        if name[0] == "validation" and VALIDATION_CHAPTERS.index(name[1]) > own
     }
-    assert "sgdtheory" not in imported
+    assert not later, f"{path} imports from below: {later}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in VALIDATION_FILES if chapter_of_validation(path) not in MEETS_THEORY],
+    ids=lambda path: str(path.relative_to(VALIDATION)),
+)
+def test_measurement_never_borrows_from_theory(path):
+    borrowed = {
+        ".".join(name)
+        for name in imports_of_validation(path)
+        if name[0] == "sgdtheory" or (name[0] == "validation" and name[1] in MEETS_THEORY)
+    }
+    assert not borrowed
 
 
 def test_no_module_shares_its_name_with_a_public_function_or_class():

@@ -27,7 +27,10 @@ def test_a_batch_does_not_depend_on_what_was_drawn_before(name):
 
 
 def test_another_process_draws_the_same():
-    code = "from validation.samplers import sampler; print(sampler('epochs', 9, 3, 1).batch(7).tolist())"
+    code = (
+        "from validation.samplers import sampler\n"
+        "print(sampler('epochs', 9, 3, 1).batch(7).tolist())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(sampler("epochs", 9, 3, 1).batch(7).tolist())
 

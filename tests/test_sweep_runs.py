@@ -24,7 +24,6 @@ pytest.importorskip("threadpoolctl")
 import sweep_work
 from tqdm import tqdm
 
-from validation import sweeps
 from validation.durable_files import write_sealed
 from validation.experiments import (
     Cell,
@@ -35,7 +34,7 @@ from validation.experiments import (
     Record,
     Sampler,
 )
-from validation.sweeps import CellEnd, is_complete, read_log, spawned_pool, sweep
+from validation.sweeps import CellEnd, is_complete, read_log, schedule, spawned_pool, sweep
 
 HERE = Path(__file__).parent
 quiet = functools.partial(tqdm, disable=True)
@@ -241,7 +240,7 @@ def test_a_cell_that_always_kills_its_worker_is_reported_and_the_others_are_done
 
 
 def test_a_sweep_whose_workers_all_die_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "BARREN", 2)
+    monkeypatch.setattr(schedule, "BARREN", 2)
     with (
         spawned_pool(2) as pool,
         pytest.raises(RuntimeError, match=r"last 2 cells .* lost their workers 1 times"),
@@ -310,7 +309,7 @@ class Disconnected(Executor):
 
 
 def test_a_sweep_does_not_wait_for_a_cluster_that_is_gone(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "SECONDS_BETWEEN_REFRESHES", 0.01)
+    monkeypatch.setattr(schedule, "SECONDS_BETWEEN_REFRESHES", 0.01)
     with pytest.raises(RuntimeError, match="Disconnected takes no more cells"):
         sweep(cells_of(2), sweep_work.train, tmp_path, executor=Disconnected(), progress=quiet)
 
@@ -408,8 +407,10 @@ def test_workers_share_the_cores(workers, tmp_path):
 SCRIPT = f"""
 import sys
 sys.path.insert(0, {str(HERE)!r})
-import functools
+import functools, signal
 from pathlib import Path
+# A shell's background job is begun deaf to Ctrl-C, and so is all that it begins.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if sys.argv[1] == "count_threads":
     import numba, torch
 import sweep_work
@@ -456,7 +457,10 @@ def test_an_interrupted_sweep_leaves_what_is_done_and_no_process(blow, tmp_path)
         wait_until(lambda: is_complete(root / cells[0].folder))
         wait_until(lambda: all(calls(cells, root)) or not alive(process.pid))
         process.send_signal(blow)
-        said = process.communicate(timeout=30)[1]
+        try:
+            said = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
     workers = {pid for cell in cells for pid in sweep_work.calls_of(root / cell.folder)}
     assert process.returncode == -blow, said
     assert ("KeyboardInterrupt" in said) == (blow == signal.SIGINT)

@@ -194,7 +194,7 @@ def _stationarity(contrast: str) -> Measure:
 
     def difference(cell: Cell, states: States) -> est.Estimate:
         contrasts = est.stationarity_tests(states.positions)
-        return vars(contrasts)[field].difference  # type: ignore[no-any-return]
+        return vars(contrasts)[field].difference
 
     return Measure(f"stationarity of θ, {contrast}", difference, lambda c: 0.0)
 

@@ -298,7 +298,9 @@ def _parsed(path: Path) -> _Declaration:
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         raise ValueError(f"{path}: points = {points!r}: give tables, [[points]].")
     if not isinstance(sweep, dict):
-        raise ValueError(f"{path}: sweep = {sweep!r}: give a table, [sweep].")
+        raise ValueError(  # noqa: TRY004
+            f"{path}: sweep = {sweep!r}: give a table, [sweep]."
+        )
     for name, values in sweep.items():
         if not isinstance(values, list) or not values:
             raise ValueError(f'{path}: sweep."{name}" = {values!r}: give a list of values.')

@@ -32,6 +32,10 @@ class FixedStatistics(torch.nn.BatchNorm2d):
     loss of a batch is then the mean of its examples' losses.
     """
 
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+        self.eval()
+
     def train(self, mode: bool = True) -> FixedStatistics:
         """Stay in evaluation, whatever the network does."""
         super().train(False)
