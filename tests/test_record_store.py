@@ -23,7 +23,14 @@ RECORD = Record(
 )
 LAYOUT = Layout.of(RECORD, parameters=12, directions=4, dtype="float32")
 ABOUT = {"identity": "0123456789abcdef", "seed": 3, "name": "small"}
-MEASURED = ("local_displacement", "global_displacement", "positions", "velocities", "snapshots")
+MEASURED = (
+    "local_displacement",
+    "global_displacement",
+    "positions",
+    "velocities",
+    "start",
+    "snapshots",
+)
 
 
 def values_of(layout=LAYOUT):
@@ -38,6 +45,7 @@ def write(path, values, updates=(9, 18, 25)):
     """As a run does: what is new since the last checkpoint."""
     store = RecordStore.create(path, LAYOUT, ABOUT)
     store.write("snapshots", 0, values["snapshots"][:1])
+    store.write("start", 0, values["start"])
     before = LAYOUT.rows_after(0)
     for update in updates:
         now = LAYOUT.rows_after(update)

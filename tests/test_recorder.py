@@ -142,6 +142,8 @@ def test_projects_positions_from_the_start_and_velocities(rule, every, waiting, 
         ("velocities", [directions.numpy().T @ states[k][1] for k in chosen]),
     ):
         np.testing.assert_allclose(kept[name][:, 0], expected, rtol=0, atol=1e-12)
+    at_start = states[0][0] @ directions.numpy()
+    np.testing.assert_allclose(kept["start"][0], at_start, rtol=0, atol=1e-12)
 
 
 def test_keeps_all_parameters_at_the_start_and_every_so_often():

@@ -232,7 +232,7 @@ def test_the_limit_of_one_hessian_is_that_of_the_mean(sampler):
 def test_the_limit_of_own_hessians_is_that_of_the_mean_square():
     """One direction, S = 1, no momentum: E(1 − ηx²)² = 1 at η = 2⟨x²⟩/⟨x⁴⟩."""
     x = np.array([0.2, 0.5, 1.0, 1.9])
-    problem = LinearProblem("four", x[:, None], np.zeros(4), 0.0, additive=False)
+    problem = LinearProblem("four", x[:, None], np.zeros(4), 0.0, np.eye(1), additive=False)
     experiment = replace(declared("linear", momentum=0.0), sampler=Sampler("with_replacement", 1))
     found = stability_limit(experiment, problem, 1, Population(size=512, copies=8, updates=256))
     exact = 2 * np.mean(x**2) / np.mean(x**4)
@@ -252,7 +252,7 @@ def test_a_run_that_diverges_is_named():
 
 
 def test_another_model_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"model.name = 'mlp': an ensemble simulates linear or"):
+    with pytest.raises(ValueError, match=r"'mlp': the Hessian is known exactly of linear and"):
         linear_problem(declared("mlp"))
     with pytest.raises(ValueError, match=r"model.options.output = 1: .* has 1 outputs"):
         linear_problem(replace(declared(), model=Model("linear", {"output": 1})))

@@ -1,4 +1,4 @@
-"""Directions on which positions and velocities are projected: read from a file, or random."""
+"""Directions on which states are projected: of a file, of a linear model's Hessian, or random."""
 
 from __future__ import annotations
 
@@ -9,9 +9,56 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from validation.durable_files import written_whole
+from validation.experiments import HESSIAN, Experiment
+from validation.linear_problem import linear_problem
 from validation.samplers import generator
 
-__all__ = ["random_directions", "read_directions", "write_directions"]
+__all__ = [
+    "declared_directions",
+    "hessian_directions",
+    "random_directions",
+    "read_directions",
+    "write_directions",
+]
+
+
+def declared_directions(
+    experiment: Experiment, seed: int, parameters: int, computed: Path
+) -> torch.Tensor:
+    """All that an experiment records along, (parameters, k), in the model's precision.
+
+    Args:
+        experiment: what was declared; first those of the file or the Hessian, then random ones.
+        seed: of the run.
+        parameters: P, of one replica.
+        computed: where those are written that come from no file.
+    """
+    record, dtype = experiment.record, getattr(torch, experiment.model.dtype)
+    given, made = [torch.empty(parameters, 0, dtype=dtype)], []
+    if record.directions == HESSIAN:
+        made.append(hessian_directions(experiment, parameters))
+    elif record.directions is not None:
+        given.append(read_directions(experiment.path(record.directions), parameters))
+    if record.random_projections:
+        made.append(random_directions(seed, parameters, record.random_projections))
+    if made:
+        write_directions(computed, torch.cat(made, dim=1))
+    return torch.cat([each.to(dtype) for each in (*given, *made)], dim=1)
+
+
+def hessian_directions(experiment: Experiment, parameters: int) -> torch.Tensor:
+    """Eigenvectors of a linear model's Hessian, by ascending eigenvalue, float64.
+
+    Raises:
+        ValueError: for another model, and for one with several outputs.
+    """
+    vectors = linear_problem(experiment).vectors
+    if len(vectors) != parameters:
+        raise ValueError(
+            f'record.directions = "{HESSIAN}": the model has {parameters} parameters, the Hessian '
+            f"of one output {len(vectors)}. Give data with one output, or directions of a file."
+        )
+    return torch.as_tensor(vectors)
 
 
 def random_directions(seed: int, parameters: int, count: int) -> torch.Tensor:

@@ -123,6 +123,9 @@ class Optimizer:
     nesterov: bool = False
 
 
+HESSIAN = "hessian"
+
+
 @dataclass(frozen=True)
 class Record:
     """What is kept, and for how long.
@@ -131,7 +134,8 @@ class Record:
         updates: recorded updates.
         burn_in: updates before the record begins.
         checkpoint_every: updates between two checkpoints, the most that a kill can cost.
-        directions: safetensors file with a tensor `directions`, (parameters, k), one a column.
+        directions: safetensors file with a tensor `directions`, (parameters, k), one a column; or
+            "hessian", the eigenvectors of a linear model's Hessian.
         random_projections: number of random unit directions, drawn by the seed.
         projections_every: updates between two projections.
         snapshots_every: updates between two copies of all parameters; 0 for none.
@@ -194,7 +198,7 @@ class Experiment:
         """Files that it names, as it names them."""
         path = self.data.options.get("path")
         named = (self.model.weights, self.record.directions, path)
-        return tuple(str(name) for name in named if name is not None)
+        return tuple(str(name) for name in named if name not in (None, HESSIAN))
 
     @property
     def identity(self) -> str:

@@ -27,6 +27,7 @@ class LinearProblem:
         inputs: X in the eigenbasis, (N, d); eigenvalues ascend.
         targets: y, (N,).
         weight_decay: λ.
+        vectors: eigenvectors of the Hessian in the features' own basis, (features, d), columns.
         additive: whether every example has the Hessian of all, so that the gradient noise is that
             of the minimum everywhere.
     """
@@ -35,6 +36,7 @@ class LinearProblem:
     inputs: Array
     targets: Array
     weight_decay: float
+    vectors: Array
     additive: bool
 
     @cached_property
@@ -73,8 +75,8 @@ def linear_problem(experiment: Experiment) -> LinearProblem:
     model = experiment.model
     if model.name not in MODELS:
         raise ValueError(
-            f"model.name = {model.name!r}: an ensemble simulates {' or '.join(MODELS)}. "
-            'Give one of them, or engine = "torch".'
+            f"model.name = {model.name!r}: the Hessian is known exactly of {' and '.join(MODELS)} "
+            'models only. Give one of them, or engine = "torch" with directions of a file.'
         )
     data = regression(experiment.data, experiment.folder)
     output = model.options.get("output", 0)
@@ -84,11 +86,12 @@ def linear_problem(experiment: Experiment) -> LinearProblem:
             "numbered from 0."
         )
     shape = geometry(data, experiment.optimizer.weight_decay)
-    kept = shape.eigenvalues > _ROUNDING * shape.eigenvalues.max()
+    vectors = shape.vectors[:, shape.eigenvalues > _ROUNDING * shape.eigenvalues.max()]
     return LinearProblem(
         data.name,
-        data.features @ shape.vectors[:, kept],
+        data.features @ vectors,
         data.targets[:, output],
         experiment.optimizer.weight_decay,
+        vectors,
         model.name == "quadratic",
     )

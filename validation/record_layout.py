@@ -79,6 +79,10 @@ class Layout:
             ),
         }
         projected = self.updates // self.projections_every
+        if self.directions:
+            shape = self.replicas, self.directions
+            about = {"long_name": "Dᵀθ_0, of the start", "units": _UNITS["position"]}
+            found["start"] = Plan(shape, shape, ("replica", "direction"), "float64", about)
         if self.directions and projected:
             axes = ("projected_update", "replica", "direction")
             chunk = max(1, self.interval // self.projections_every)

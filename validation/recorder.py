@@ -2,7 +2,8 @@
 
 After every step the squared displacement of that step and of the way since the record began; every
 so often positions and velocities along given directions, and all parameters. Positions count from
-the record's start: they are Dᵀ(θ_k − θ_0) with θ_0 the parameters after the burn-in.
+the record's start: they are Dᵀ(θ_k − θ_0) with θ_0 the parameters after the burn-in; Dᵀθ_0 is kept
+beside them.
 """
 
 from __future__ import annotations
@@ -78,8 +79,15 @@ class Recorder:
         self._projected: list[torch.Tensor] = []
         self._waiting = 0
         self._block = like.new_empty((self._block_rows(), 2, *like.shape))
-        if start is None and record.snapshots_every:
-            keep("snapshots", 0, like.cpu().numpy()[None])
+        if start is None:
+            self._keep_start()
+
+    def _keep_start(self) -> None:
+        start = self._displacement.start
+        if self._record.snapshots_every:
+            self._keep("snapshots", 0, start.cpu().numpy()[None])
+        if self._directions.shape[1]:
+            self._keep("start", 0, self._along(start).double().cpu().numpy())
 
     def _block_rows(self) -> int:
         """Projections that are taken in one product; nothing that a restart changes."""
@@ -126,14 +134,18 @@ class Recorder:
             self._project()
 
     def _project(self) -> None:
+        shape = (self._waiting, 2, self._record.replicas, self._directions.shape[1])
         rows = self._block[: self._waiting].flatten(0, 2)
+        self._projected.append(self._along(rows).view(shape).cpu())
+        self._waiting = 0
+
+    def _along(self, rows: torch.Tensor) -> torch.Tensor:
+        """Dᵀ of every row, (…, P) → (…, k)."""
         total = self._lengths.new_zeros((len(rows), self._directions.shape[1]))
         for first in range(0, rows.shape[1], _SLICE):
             part = slice(first, first + _SLICE)
             total += rows[:, part] @ self._directions[part]
-        shape = (self._waiting, 2, self._record.replicas, self._directions.shape[1])
-        self._projected.append(total.view(shape).cpu())
-        self._waiting = 0
+        return total
 
     def flush(self) -> None:
         """Hand over all that was recorded since the last time.

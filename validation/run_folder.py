@@ -38,7 +38,7 @@ class RunFolder:
 
     @property
     def directions(self) -> Path:
-        """The random directions, if there are any."""
+        """The directions that no file gave, if there are any."""
         return self.path / "directions.safetensors"
 
     @property

@@ -5,7 +5,7 @@ many threads, it ends bit for bit as if it had never been killed. The folder hol
 
     experiment.json             what was declared, and the seed
     record.zarr                 what was measured
-    directions.safetensors      the random directions, if there are any
+    directions.safetensors      the directions that no file gave, if there are any
     checkpoint.safetensors      where it is, in the end the final state; and the one before
     complete.json               at the end: a digest of every array
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from validation.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from validation.directions import random_directions, read_directions, write_directions
+from validation.directions import declared_directions
 from validation.experiments import Experiment, Record
 from validation.generator_states import own_generators
 from validation.record_layout import Layout
@@ -80,7 +80,8 @@ class _Run:
     def __init__(self, experiment: Experiment, place: RunFolder, device: torch.device) -> None:
         self._record, self._place = experiment.record, place
         self._training = Training(experiment, place.seed, device)
-        self._directions = self._find_directions(experiment)
+        parameters = sum(p.numel() for p in self._training.parameters) // self._record.replicas
+        self._directions = declared_directions(experiment, place.seed, parameters, place.directions)
         size, count = self._directions.shape
         self._layout = Layout.of(experiment.record, size, count, experiment.model.dtype)
         self._recorder: Recorder | None = None
@@ -88,17 +89,6 @@ class _Run:
         # Steps that need no checkpoint any more.
         self._saved = -1 if found is None else found.step
         self._store = self._begin(experiment.name) if found is None else self._go_on(found)
-
-    def _find_directions(self, experiment: Experiment) -> torch.Tensor:
-        """Those of the file, and then the random ones, (P, k)."""
-        size = sum(p.numel() for p in self._training.parameters) // self._record.replicas
-        found = [torch.empty(size, 0, dtype=getattr(torch, experiment.model.dtype))]
-        if self._record.directions is not None:
-            found.append(read_directions(experiment.path(self._record.directions), size))
-        if count := self._record.random_projections:
-            found.append(random_directions(self._place.seed, size, count))
-            write_directions(self._place.directions, found[-1])
-        return torch.cat([each.to(found[0]) for each in found], dim=1)
 
     def _begin(self, name: str) -> RecordStore:
         """An empty record, in place of what a run left that was killed before its checkpoint."""

@@ -12,7 +12,7 @@ import tyro
 from validation.benchmarks import table
 from validation.benchmarks.table import Row
 
-PARTS = ("displacement", "start", "ensembles", "compression")
+PARTS = ("displacement", "start", "ensembles", "compression", "recording")
 
 
 def _rows(part: str, *sizes: int) -> list[Row]:
@@ -36,7 +36,7 @@ def benchmark(
         modes: whose displacement is summed.
         eigenvalues: that are compressed.
         repeats: how often everything is timed; ratios are medians, with the lowest and highest.
-        parts: of the table, some of displacement, start, ensembles, compression.
+        parts: of the table, some of displacement, start, ensembles, compression, recording.
         output: folder for table.csv and machine.md.
     """
     if unknown := set(parts) - set(PARTS):

@@ -11,6 +11,7 @@ import numpy as np
 from validation.ensemble_store import read_averages
 from validation.estimators import Estimate, z_scores
 from validation.experiments import Cell
+from validation.recorded_averages import recorded_averages
 from validation.referee.case import Case, case_of
 from validation.referee.table import Row, Verdict, rows_of, verdicts
 from validation.referee.theories import THEORIES
@@ -54,12 +55,12 @@ def judge(
     """Every complete cell against every theory.
 
     Args:
-        cells: of any experiments with engine "ensemble" or "stability".
+        cells: of any experiments on linear models.
         root: folder of all runs.
         progress: called with 1 after every cell.
 
     Raises:
-        ValueError: if no cell is complete, a file is damaged, or a cell was trained by torch.
+        ValueError: if no cell is complete, a file is damaged, or a record cannot be judged.
     """
     rows: list[Row] = []
     missing: list[str] = []
@@ -81,19 +82,17 @@ def judge(
 def _rows(cell: Cell, folder: Path) -> list[Row]:
     experiment = cell.experiment
     case = case_of(experiment)
-    if experiment.engine == "ensemble":
-        return rows_of(case, read_averages(experiment, cell.seed, folder), _subject(cell))
     if experiment.engine == "stability":
         return [_limit_row(case, read_limit(experiment, cell.seed, folder), _subject(cell))]
-    raise ValueError(
-        f'{experiment.name}: engine = "torch" records trajectories, for `open_record` and the '
-        'estimators. The referee judges engine = "ensemble" and "stability".'
-    )
+    read = read_averages if experiment.engine == "ensemble" else recorded_averages
+    return rows_of(case, read(experiment, cell.seed, folder), _subject(cell))
 
 
 def _subject(cell: Cell) -> str:
-    kind = "one Hessian" if cell.experiment.model.name == "quadratic" else "regression"
-    return f"{cell.experiment.data.name}, {kind}"
+    experiment = cell.experiment
+    kind = "one Hessian" if experiment.model.name == "quadratic" else "regression"
+    trained = ", torch.optim.SGD" if experiment.engine == "torch" else ""
+    return f"{experiment.data.name}, {kind}{trained}"
 
 
 def _limit_row(case: Case, limit: Limit, subject: str) -> Row:
