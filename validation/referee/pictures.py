@@ -38,13 +38,21 @@ def picture(name: str, judgement: Judgement) -> Figure:
 
 
 def _panels(judgement: Judgement) -> tuple[Figure, list[tuple[str, str, Any]]]:
+    """A row for every subject, a column for every sampler."""
     keys = list(judgement.survivors())
-    figure = Figure(figsize=(3.6 * len(keys), 3.6), layout="constrained", dpi=110)
-    axes = figure.subplots(1, len(keys), squeeze=False)[0]
-    for axis, (subject, sampler) in zip(axes, keys, strict=True):
-        axis.grid(visible=True, alpha=0.25, linewidth=0.6)
-        axis.set_title(f"{subject}\n{sampler}", fontsize=9)
-    return figure, [(*key, axis) for key, axis in zip(keys, axes, strict=True)]
+    subjects, samplers = (list(dict.fromkeys(part)) for part in zip(*keys, strict=True))
+    size = 3.6 * len(samplers), 3.4 * len(subjects)
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    grid = figure.subplots(len(subjects), len(samplers), squeeze=False)
+    panels = []
+    for subject, row in zip(subjects, grid, strict=True):
+        for sampler, axis in zip(samplers, row, strict=True):
+            axis.set_visible((subject, sampler) in keys)
+            axis.grid(visible=True, alpha=0.25, linewidth=0.6)
+            axis.set_title(f"{subject}\n{sampler}", fontsize=9)
+            if (subject, sampler) in keys:
+                panels.append((subject, sampler, axis))
+    return figure, panels
 
 
 def _rows(judgement: Judgement, subject: str, sampler: str) -> list[Row]:
@@ -67,8 +75,12 @@ def _flat_directions(judgement: Judgement) -> Figure:
                 **style,
             )
         axis.axhline(1, color="#222222", linewidth=0.8)
-        axis.set(xscale="log", yscale="log", xlabel="relaxation time (epochs)")
-    panels[0][2].set_ylabel("measured / predicted")
+        axis.set(
+            xscale="log",
+            yscale="log",
+            xlabel="relaxation time (epochs)",
+            ylabel="measured / predicted",
+        )
     panels[0][2].legend(fontsize=7)
     return figure
 
@@ -85,7 +97,6 @@ def _deviations(judgement: Judgement) -> Figure:
             style = _STYLE[theory.name]
             axis.plot(chance, np.clip(z, -8, 8), ".", ms=3, color=style["color"], label=theory.name)
         axis.plot([-4, 4], [-4, 4], color="#222222", linewidth=0.8)
-        axis.set(ylim=(-8.5, 8.5), xlabel="z of chance alone")
+        axis.set(ylim=(-8.5, 8.5), xlabel="z of chance alone", ylabel="z (cut at ±8)")
         axis.legend(fontsize=7)
-    panels[0][2].set_ylabel("z (cut at ±8)")
     return figure
