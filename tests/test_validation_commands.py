@@ -81,6 +81,20 @@ def test_from_a_file_to_a_page(file, tmp_path, capsys):
     assert "0 cells done, 2 complete before, 0 failed." in capsys.readouterr().out
 
 
+def test_limits_have_a_table_of_their_own(tmp_path):
+    """The mean of the steepest direction, h = 1, is stable up to 2(1 + β)."""
+    path, runs = tmp_path / "limit.toml", tmp_path / "runs"
+    path.write_text(SMALL.replace('engine = "ensemble"', 'engine = "stability"'))
+    command("run", path, "--root", runs)
+    command("report", path, "--root", runs, "--output", tmp_path)
+    with (tmp_path / "limits.csv").open() as opened:
+        (row,) = csv.DictReader(opened)
+    assert row["discrete"] == row["multiplicative"] == "3.0000"
+    assert row["paper"] == row["overdamped"] == "inf"
+    assert abs(float(row["measured η"]) - 3) < 4 * float(row["error"]) < 0.01
+    assert "The largest learning rate" in (tmp_path / "index.html").read_text()
+
+
 def test_a_run_is_performed_once(file, tmp_path, capsys):
     runs = tmp_path / "runs"
     command("run", file, "--root", runs)

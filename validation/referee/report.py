@@ -72,6 +72,7 @@ def write(judgement: Judgement, folder: Path) -> Path:
     _write_rows(judgement, folder / "rows.csv")
     _write_table(folder / "verdicts.csv", _verdict_table(judgement))
     _write_table(folder / "survivors.csv", _survivor_table(judgement))
+    _write_table(folder / "limits.csv", _limit_table(judgement))
     images = dict(_draw(judgement, folder))
     page = folder / "index.html"
     page.write_text(_page(judgement, images), encoding="utf-8")
@@ -125,6 +126,16 @@ def _survivor_table(judgement: Judgement) -> Iterable[Sequence[object]]:
         yield [subject, sampler, ", ".join(names) or "none"]
 
 
+def _limit_table(judgement: Judgement) -> Iterable[Sequence[object]]:
+    """Stability limits, measured and of every theory; most say nothing of the sampler."""
+    yield ["subject", "sampler", "settings", "measured η", "error", *_NAMES]
+    for row in judgement.rows:
+        if row.observable == "stability limit":
+            limits = (f"{limit:.4f}" for limit in row.predicted.values())
+            error = f"{row.standard_error:.4f}"
+            yield [row.subject, row.sampler, row.settings, f"{row.measured:.4f}", error, *limits]
+
+
 def _draw(judgement: Judgement, folder: Path) -> Iterable[tuple[str, str]]:
     for name in PICTURES:
         buffer = io.BytesIO()
@@ -145,6 +156,7 @@ def _page(judgement: Judgement, images: dict[str, str]) -> str:
         theories=THEORIES,
         groups=_groups(judgement),
         survivors=judgement.survivors(),
+        limits=list(_limit_table(judgement)),
         rows=len(judgement.rows),
         missing=judgement.missing,
         limit=judgement.verdicts[0].limit,
