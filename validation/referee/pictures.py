@@ -5,6 +5,7 @@ Every theory has its own color and marker, so that the pictures also read in bla
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,71 +33,59 @@ _STYLE = {
 }
 
 
-def picture(name: str, judgement: Judgement) -> Figure:
-    """One of PICTURES."""
-    return {"flat_directions": _flat_directions, "deviations": _deviations}[name](judgement)
-
-
-def _panels(judgement: Judgement) -> tuple[Figure, list[tuple[str, str, Any]]]:
-    """A row for every subject, a column for every sampler."""
-    keys = list(judgement.survivors())
-    subjects, samplers = (list(dict.fromkeys(part)) for part in zip(*keys, strict=True))
+def picture(name: str, judgement: Judgement) -> Figure | None:
+    """One of PICTURES; None where no row belongs into it."""
+    draw, belongs = _DRAWN[name]
+    shown: dict[tuple[str, str], list[Row]] = {}
+    for row in filter(belongs, judgement.rows):
+        shown.setdefault((row.subject, row.sampler), []).append(row)
+    if not shown:
+        return None
+    subjects, samplers = (list(dict.fromkeys(part)) for part in zip(*shown, strict=True))
     size = 3.6 * len(samplers), 3.4 * len(subjects)
     figure = Figure(figsize=size, layout="constrained", dpi=110)
     grid = figure.subplots(len(subjects), len(samplers), squeeze=False)
-    panels = []
-    for subject, row in zip(subjects, grid, strict=True):
-        for sampler, axis in zip(samplers, row, strict=True):
-            axis.set_visible((subject, sampler) in keys)
+    for subject, axes in zip(subjects, grid, strict=True):
+        for sampler, axis in zip(samplers, axes, strict=True):
+            rows = shown.get((subject, sampler), [])
+            axis.set_visible(bool(rows))
             axis.grid(visible=True, alpha=0.25, linewidth=0.6)
             axis.set_title(f"{subject}\n{sampler}", fontsize=9)
-            if (subject, sampler) in keys:
-                panels.append((subject, sampler, axis))
-    return figure, panels
+            if rows:
+                draw(axis, sampler, rows)
+    return figure
 
 
-def _rows(judgement: Judgement, subject: str, sampler: str) -> list[Row]:
-    return [row for row in judgement.rows if (row.subject, row.sampler) == (subject, sampler)]
-
-
-def _flat_directions(judgement: Judgement) -> Figure:
-    figure, panels = _panels(judgement)
-    for subject, sampler, axis in panels:
-        rows = [
-            row for row in _rows(judgement, subject, sampler) if np.isfinite(row.relaxation_epochs)
-        ]
-        for name, style in _STYLE.items():
-            axis.scatter(
-                [row.relaxation_epochs for row in rows],
-                [row.measured / row.predicted[name] for row in rows],
-                s=14,
-                linewidths=0.8,
-                label=name,
-                **style,
-            )
-        axis.axhline(1, color="#222222", linewidth=0.8)
-        axis.set(
-            xscale="log",
-            yscale="log",
-            xlabel="relaxation time (epochs)",
-            ylabel="measured / predicted",
+def _flat_directions(axis: Any, sampler: str, rows: Sequence[Row]) -> None:
+    for name, style in _STYLE.items():
+        axis.scatter(
+            [row.relaxation_epochs for row in rows],
+            [row.measured / row.predicted[name] for row in rows],
+            s=14,
+            linewidths=0.8,
+            label=name,
+            **style,
         )
-    panels[0][2].legend(fontsize=7)
-    return figure
+    axis.axhline(1, color="#222222", linewidth=0.8)
+    axis.set(xscale="log", yscale="log")
+    axis.set(xlabel="relaxation time (epochs)", ylabel="measured / predicted")
+    axis.legend(fontsize=7)
 
 
-def _deviations(judgement: Judgement) -> Figure:
-    figure, panels = _panels(judgement)
-    for subject, sampler, axis in panels:
-        rows = _rows(judgement, subject, sampler)
-        for theory in THEORIES:
-            if sampler not in theory.samplings or theory.name in ("paper", "overdamped"):
-                continue
-            z = np.sort([row.z[theory.name] for row in rows if not np.isnan(row.z[theory.name])])
-            chance = stats.norm.ppf((np.arange(len(z)) + 0.5) / len(z))
-            style = _STYLE[theory.name]
-            axis.plot(chance, np.clip(z, -8, 8), ".", ms=3, color=style["color"], label=theory.name)
-        axis.plot([-4, 4], [-4, 4], color="#222222", linewidth=0.8)
-        axis.set(ylim=(-8.5, 8.5), xlabel="z of chance alone", ylabel="z (cut at ±8)")
-        axis.legend(fontsize=7)
-    return figure
+def _deviations(axis: Any, sampler: str, rows: Sequence[Row]) -> None:
+    for theory in THEORIES:
+        if sampler not in theory.samplings or theory.name in ("paper", "overdamped"):
+            continue
+        z = np.sort([row.z[theory.name] for row in rows if not np.isnan(row.z[theory.name])])
+        chance = stats.norm.ppf((np.arange(len(z)) + 0.5) / len(z))
+        color = _STYLE[theory.name]["color"]
+        axis.plot(chance, np.clip(z, -8, 8), ".", ms=3, color=color, label=theory.name)
+    axis.plot([-4, 4], [-4, 4], color="#222222", linewidth=0.8)
+    axis.set(ylim=(-8.5, 8.5), xlabel="z of chance alone", ylabel="z (cut at ±8)")
+    axis.legend(fontsize=7)
+
+
+_DRAWN: dict[str, tuple[Callable[[Any, str, Sequence[Row]], None], Callable[[Row], bool]]] = {
+    "flat_directions": (_flat_directions, lambda row: bool(np.isfinite(row.relaxation_epochs))),
+    "deviations": (_deviations, lambda row: row.observable != "stability limit"),
+}

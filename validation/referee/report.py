@@ -138,8 +138,11 @@ def _limit_table(judgement: Judgement) -> Iterable[Sequence[object]]:
 
 def _draw(judgement: Judgement, folder: Path) -> Iterable[tuple[str, str]]:
     for name in PICTURES:
+        figure = picture(name, judgement)
+        if figure is None:
+            continue
         buffer = io.BytesIO()
-        picture(name, judgement).savefig(buffer, format="png")
+        figure.savefig(buffer, format="png")
         (folder / f"{name}.png").write_bytes(buffer.getvalue())
         yield name, base64.b64encode(buffer.getvalue()).decode("ascii")
 
