@@ -129,10 +129,17 @@ def test_a_named_file_counts_by_its_content(read, tmp_path):
         _ = read(text).identity
 
 
+def test_the_hessians_directions_are_no_file_and_part_of_the_identity(read):
+    experiment = read(TEXT).varied({"record.directions": "hessian"})
+    assert experiment.files == ()
+    assert experiment.identity != IDENTITY
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
         ("momentum = 0.9", "momentum = 1.0", r"optimizer\.momentum = 1\.0: .*less than 1"),
+        ("momentum = 0.9", "nesterov = true", r"takes it with momentum and without dampening"),
         ("momentum = 0.9", "momentum = -0.1", r"optimizer\.momentum = -0\.1"),
         ("momentum = 0.9", "momentun = 0.9", r"optimizer\.momentun = 0\.9"),
         ("learning_rate = 0.05", "learning_rate = 0", r"optimizer\.learning_rate = 0"),

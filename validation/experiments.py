@@ -122,6 +122,13 @@ class Optimizer:
     dampening: _Fraction = 0.0
     nesterov: bool = False
 
+    def __post_init__(self) -> None:
+        if self.nesterov and (self.dampening or not self.momentum):
+            raise ValueError(
+                f"nesterov = true with momentum = {self.momentum} and dampening = "
+                f"{self.dampening}: torch.optim.SGD takes it with momentum and without dampening"
+            )
+
 
 HESSIAN = "hessian"
 

@@ -144,7 +144,9 @@ OBSERVABLES = (
         lambda case: ["one update"],
         lambda found: (found.displacement[:, :1],),
         lambda case, means: means[0],
-        lambda case, theory: np.array([theory.local_displacement]),
+        lambda case, theory: (
+            None if theory.local_displacement is None else np.array([theory.local_displacement])
+        ),
     ),
     Observable(
         "displacement",

@@ -8,12 +8,12 @@ the velocity has a memory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import cast
 
 import numpy as np
-from sympy import ImmutableMatrix, Set
+from sympy import ImmutableMatrix, Set, Symbol
 
 import sgdtheory as sgd
 from sgdtheory import symbols as s
@@ -38,10 +38,10 @@ class Prediction:
 
     position_variance: Array
     velocity_variance: Array | None
-    circulation: Array
+    circulation: Array | None
     autocovariance: Array
     displacement: Array
-    local_displacement: float
+    local_displacement: float | None
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,26 @@ class Theory:
 
 
 def _of_predictor(case: Case, model: sgd.Predictor) -> Prediction:
+    """Everything of the discrete theories; of the continuous one what its Langevin equation lists.
+
+    Nesterov's steps hear each batch twice, of which a velocity with white noise knows nothing.
+    """
     moments = model.stationary_covariance()
     lagged = model.autocovariance(np.arange(case.lags.max() + 1))
-    return Prediction(
+    said = Prediction(
         moments[:, 0, 0],
         moments[:, 1, 1],
         (lagged[1, :, 0, 1] - lagged[1, :, 1, 0]) / 2,
         lagged[:, :, 0, 0],
         model.displacement(case.lags),
-        float(model.local_displacement()),
+        None,
     )
+    listed = sgd.modified_equation(case.rule).observables
+    if model.theory == "discrete" or "local displacement" in listed:
+        said = replace(said, local_displacement=float(model.local_displacement()))
+    if model.theory == "continuous" and "velocity variance" not in listed:
+        said = replace(said, velocity_variance=None, circulation=None)
+    return said
 
 
 def _paper(case: Case) -> Prediction:
@@ -106,14 +116,16 @@ def _fixed_order(case: Case) -> Prediction:
 
 
 @lru_cache(maxsize=8)
-def _overdamped_functions(rule: sgd.UpdateRule) -> tuple[sgd.LoweredFunction, ...]:
+def _overdamped_functions(
+    rule: sgd.UpdateRule, parameters: tuple[Symbol, ...]
+) -> tuple[sgd.LoweredFunction, ...]:
     """Autocovariance and displacement of the Langevin equation without its mass."""
     langevin = sgd.modified_equation(rule)
     process = sgd.OrnsteinUhlenbeck(
         ImmutableMatrix([[s.h / langevin.friction]]),
         ImmutableMatrix([[langevin.noise_intensity / (2 * langevin.friction**2)]]),
     )
-    arguments = (s.t, s.h, s.eta, s.beta, s.S, s.Sigma)
+    arguments = (s.t, s.h, s.eta, s.beta, s.S, s.Sigma, *parameters)
     return tuple(
         sgd.lower(expression, arguments)
         for expression in (process.autocovariance(s.t)[0, 0], process.displacement(s.t))
@@ -122,8 +134,8 @@ def _overdamped_functions(rule: sgd.UpdateRule) -> tuple[sgd.LoweredFunction, ..
 
 def _overdamped(case: Case) -> Prediction:
     eta, beta, S = case.hyper.learning_rate, case.hyper.momentum, case.hyper.batch_size
-    autocovariance, displacement = _overdamped_functions(case.rule)
-    known = (case.problem.curvatures, eta, beta, S, case.variances)
+    autocovariance, displacement = _overdamped_functions(case.rule, tuple(case.parameters))
+    known = (case.problem.curvatures, eta, beta, S, case.variances, *case.parameters.values())
     steps = np.arange(case.lags.max() + 1)[:, None]
     lagged = autocovariance(eta * steps, *known)
     moved = displacement(eta * steps, *known).sum(axis=1)
