@@ -70,6 +70,17 @@ def test_averages_of_groups_and_of_parts_are_those_of_the_whole():
     np.testing.assert_allclose(grouped.products[1], whole.products[3:].mean(axis=0), rtol=1e-14)
 
 
+def test_a_replica_that_grows_for_ever_is_told_from_scatter():
+    generator = np.random.default_rng(2)
+    x, v = generator.standard_t(2.1, size=(2, 64, 40, 2))
+    assert not averages_of(Stretch(x, v), (1,)).unbounded
+    x[5] *= np.exp(np.linspace(0, 20, 40))[:, None]
+    assert averages_of(Stretch(x, v), (1,)).unbounded
+    x[5] = np.inf
+    with np.errstate(invalid="ignore"):
+        assert averages_of(Stretch(x, v), (1,)).unbounded
+
+
 def test_a_problem_in_the_eigenbasis_is_the_problem():
     problem = linear_problem(declared("linear", weight_decay=0.1))
     hessian = problem.inputs.T @ problem.inputs / len(problem.inputs)

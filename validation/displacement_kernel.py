@@ -18,27 +18,50 @@ __all__ = ["Displacement"]
 
 _BLOCK = 8192
 # Numbers from which starting threads costs less than it saves.
-_MANY = 2**17
-
-
-def _sums(current: Any, previous: Any, start: Any, local: Any, total: Any) -> None:
-    """Squared differences by (row, block); `previous` becomes `current`."""
-    length, blocks = current.shape[1], local.shape[1]
-    for task in prange(local.size):
-        row, block = task // blocks, task % blocks
-        step, way = 0.0, 0.0
-        for i in range(block * _BLOCK, min(length, (block + 1) * _BLOCK)):
-            now = np.float64(current[row, i])
-            step += (now - np.float64(previous[row, i])) ** 2
-            way += (now - np.float64(start[row, i])) ** 2
-            previous[row, i] = current[row, i]
-        local[row, block] = step
-        total[row, block] = way
+_MANY = 2**15
 
 
 # Only sums may be reordered: that lets them be vectorized, and differences stay exact.
-_one_thread = njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})(_sums)
-_threads = njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"}, parallel=True)(_sums)
+_REORDERED = {"reassoc", "nsz"}
+
+
+@njit(cache=True, nogil=True, fastmath=_REORDERED)
+def _block_sums(current: Any, previous: Any, start: Any) -> tuple[float, float]:
+    """Of one block; it writes nothing, or the loop would not be vectorized."""
+    step, way = 0.0, 0.0
+    for i in range(current.size):
+        now = np.float64(current[i])
+        step += (now - np.float64(previous[i])) ** 2
+        way += (now - np.float64(start[i])) ** 2
+    return step, way
+
+
+@njit(cache=True, nogil=True, fastmath=_REORDERED)
+def _measure_block(
+    task: int, current: Any, previous: Any, start: Any, local: Any, total: Any
+) -> None:
+    """Squared differences of one block of one row; its part of `previous` becomes `current`."""
+    # prange counts without a sign, and a quotient of both kinds would be a float.
+    row, block = divmod(np.int64(task), local.shape[1])
+    first = block * _BLOCK
+    last = min(current.shape[1], first + _BLOCK)
+    now = current[row, first:last]
+    sums = _block_sums(now, previous[row, first:last], start[row, first:last])
+    local[row, block], total[row, block] = sums
+    previous[row, first:last] = now
+
+
+# Two functions: one that is compiled twice would share its place in Numba's cache, and its threads.
+@njit(cache=True, nogil=True)
+def _one_thread(current: Any, previous: Any, start: Any, local: Any, total: Any) -> None:
+    for task in range(local.size):
+        _measure_block(task, current, previous, start, local, total)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _threads(current: Any, previous: Any, start: Any, local: Any, total: Any) -> None:
+    for task in prange(local.size):
+        _measure_block(task, current, previous, start, local, total)
 
 
 class Displacement:

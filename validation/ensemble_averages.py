@@ -15,6 +15,8 @@ from validation.data import Array
 
 __all__ = ["EnsembleAverages", "Stretch", "averages_of", "mean_of_stretches"]
 
+_GROWN = 1e6
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -52,6 +54,16 @@ class EnsembleAverages:
     def finite(self) -> bool:
         """Whether all of them are numbers."""
         return all(bool(np.all(np.isfinite(part))) for part in self._parts)
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether some replicas grow for ever, beside others that do not or are about to.
+
+        Time averages of squares that differ a millionfold are no scatter: a stationary state, even
+        one with the heavy tails of multiplicative noise, is seen alike by all replicas.
+        """
+        squares = self.position_variance.sum(axis=1)
+        return not self.finite or bool(squares.max() > _GROWN * np.median(squares))
 
     @property
     def _parts(self) -> list[Array]:

@@ -30,11 +30,13 @@ class Judgement:
         rows: all of them.
         verdicts: one a subject, sampler, observable and theory.
         missing: folders of cells that are not complete.
+        unbounded: settings of which some replicas grow for ever, so that nothing is stationary.
     """
 
     rows: tuple[Row, ...]
     verdicts: tuple[Verdict, ...]
     missing: tuple[str, ...]
+    unbounded: tuple[str, ...] = ()
 
     def survivors(self) -> dict[tuple[str, str], tuple[str, ...]]:
         """For every subject and sampler the theories that hold wherever they say something."""
@@ -60,32 +62,39 @@ def judge(
         progress: called with 1 after every cell.
 
     Raises:
-        ValueError: if no cell is complete, a file is damaged, or a record cannot be judged.
+        ValueError: if there is nothing to judge, a file is damaged, or a record cannot be judged.
     """
     rows: list[Row] = []
     missing: list[str] = []
+    unbounded: list[str] = []
     for cell in cells:
         folder = root / cell.folder
-        if RunFolder(folder, cell.experiment.identity, cell.seed).is_complete():
-            rows += _rows(cell, folder)
-        else:
+        if not RunFolder(folder, cell.experiment.identity, cell.seed).is_complete():
             missing.append(cell.folder)
+        elif found := _rows(cell, folder):
+            rows += found
+        else:
+            case = case_of(cell.experiment)
+            unbounded.append(f"{_subject(cell)}, {case.sampler}, {case.label}")
         progress(1)
     if not rows:
         raise ValueError(
-            f"None of the {len(cells)} cells is complete in {root.resolve()}. Perform them by "
-            "`python -m validation sweep`."
+            f"Of {len(cells)} cells in {root.resolve()}, {len(missing)} are not complete and "
+            f"{len(unbounded)} have replicas that grow for ever. Perform them by "
+            "`python -m validation sweep`, or lower the learning rate."
         )
-    return Judgement(tuple(rows), verdicts(rows), tuple(missing))
+    return Judgement(tuple(rows), verdicts(rows), tuple(missing), tuple(unbounded))
 
 
 def _rows(cell: Cell, folder: Path) -> list[Row]:
+    """None where there is no stationary state."""
     experiment = cell.experiment
     case = case_of(experiment)
     if experiment.engine == "stability":
         return [_limit_row(case, read_limit(experiment, cell.seed, folder), _subject(cell))]
     read = read_averages if experiment.engine == "ensemble" else recorded_averages
-    return rows_of(case, read(experiment, cell.seed, folder), _subject(cell))
+    averages = read(experiment, cell.seed, folder)
+    return [] if averages.unbounded else rows_of(case, averages, _subject(cell))
 
 
 def _subject(cell: Cell) -> str:

@@ -55,6 +55,7 @@ def lines(judgement: Judgement) -> list[str]:
         shown.append(f"  every observable: {', '.join(survivors) or 'none'}")
     if judgement.missing:
         shown.append(f"{len(judgement.missing)} cells are not complete and were left out.")
+    shown += [f"replicas grow for ever: {settings}" for settings in judgement.unbounded]
     return shown
 
 
@@ -73,6 +74,7 @@ def write(judgement: Judgement, folder: Path) -> Path:
     _write_table(folder / "verdicts.csv", _verdict_table(judgement))
     _write_table(folder / "survivors.csv", _survivor_table(judgement))
     _write_table(folder / "limits.csv", _limit_table(judgement))
+    _write_table(folder / "unbounded.csv", [["settings"], *([one] for one in judgement.unbounded)])
     images = dict(_draw(judgement, folder))
     page = folder / "index.html"
     page.write_text(_page(judgement, images), encoding="utf-8")
@@ -162,6 +164,7 @@ def _page(judgement: Judgement, images: dict[str, str]) -> str:
         limits=list(_limit_table(judgement)),
         rows=len(judgement.rows),
         missing=judgement.missing,
+        unbounded=judgement.unbounded,
         limit=judgement.verdicts[0].limit,
         false_alarm_rate=FALSE_ALARM_RATE,
         cell=cell,
