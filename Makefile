@@ -10,6 +10,8 @@ RUN = $(VENV)/bin/python
 validate: $(VENV)/ready
 	$(RUN) -m validation linear
 	$(RUN) -m validation published
+	$(RUN) -m validation sweep diabetes
+	$(RUN) -m validation report diabetes
 
 test: lint types unit small-validation docs wheel
 
