@@ -34,7 +34,10 @@ def learning_rate(optimizer: torch.optim.SGD, parameter: torch.Tensor) -> float:
 
 
 def velocity(
-    optimizer: torch.optim.SGD, parameter: torch.Tensor, before: torch.Tensor
+    optimizer: torch.optim.SGD,
+    parameter: torch.Tensor,
+    before: torch.Tensor,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """v_k of a parameter, of its shape.
 
@@ -42,8 +45,10 @@ def velocity(
         optimizer: after k steps.
         parameter: θ_k.
         before: θ_{k−1}; θ_0 before the first step. Only rules without momentum need it.
+        out: where to, of the parameter's shape; new memory costs more than the numbers.
     """
     buffer = optimizer.state.get(parameter, {}).get("momentum_buffer")
     if buffer is not None:
-        return -buffer
-    return (parameter.detach() - before) / learning_rate(optimizer, parameter)
+        return torch.neg(buffer, out=out)
+    moved = torch.sub(parameter.detach(), before, out=out)
+    return moved.div_(learning_rate(optimizer, parameter))

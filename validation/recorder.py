@@ -125,10 +125,10 @@ class Recorder:
         for parameter, row, place in zip(
             self._parameters, self._displacement.rows(), self._displacement.places, strict=True
         ):
-            offsets[:, place] = row - self._displacement.start[:, place]
-            before = self._displacement.previous[:, place].reshape(parameter.shape)
-            v = velocity(self._optimizer, parameter, before)
-            velocities[:, place] = v.reshape(row.shape)
+            torch.sub(row, self._displacement.start[:, place], out=offsets[:, place])
+            before = self._displacement.previous[:, place].view(parameter.shape)
+            out = velocities[:, place].view(parameter.shape)
+            velocity(self._optimizer, parameter, before, out)
         self._waiting += 1
         if self._waiting == len(self._block):
             self._project()
