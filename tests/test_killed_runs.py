@@ -104,7 +104,7 @@ def test_other_seeds_are_other_runs(uninterrupted, tmp_path):
 
 
 def test_killed_at_random_moments(uninterrupted, server, tmp_path):
-    """Six times, and at three checkpoints at least, however slow the machine is."""
+    """Ten times each training, and at three checkpoints at least, however slow the machine is."""
     name, whole = uninterrupted
     source, folder = np.random.default_rng(NAMES.index(name)), tmp_path / "run"
     kills, checkpoints, most = 0, set(), 0.1
@@ -113,7 +113,7 @@ def test_killed_at_random_moments(uninterrupted, server, tmp_path):
         started.wait()
         time.sleep(source.uniform(0.0, most))
 
-    while kills < 6 or len(checkpoints) < 3:
+    while kills < 10 or len(checkpoints) < 3:
         if killed(server, name, folder, soon):
             kills += 1
             before = len(checkpoints)
