@@ -120,4 +120,5 @@ def _limit_row(case: Case, limit: Limit, subject: str) -> Row:
         limit.standard_error,
         predicted,
         {name: float(z_scores(measured, np.array([eta]))[0]) for name, eta in predicted.items()},
+        "unit",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 from sympy import Expr
@@ -15,7 +15,10 @@ from validation.ensemble_averages import EnsembleAverages
 from validation.referee.case import Case
 from validation.referee.theories import Prediction
 
-__all__ = ["OBSERVABLES", "Observable"]
+__all__ = ["OBSERVABLES", "Observable", "Scale"]
+
+
+Scale: TypeAlias = Literal["logarithm", "number", "unit"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Observable:
     """
 
     name: str
-    scale: Literal["logarithm", "number", "unit"]
+    scale: Scale
     labels: Callable[[Case], list[str]]
     samples: Callable[[EnsembleAverages], tuple[Array, ...]]
     measured: Callable[[Case, tuple[Array, ...]], Array]

@@ -23,14 +23,18 @@ _NAMES = tuple(theory.name for theory in THEORIES)
 
 
 def cell(verdict: Verdict) -> str:
-    """One verdict in a table: how many rows, and by how much the worst one is off."""
+    """One verdict in a table: the largest |z|, or by how much it is off."""
     if verdict.rows == 0:
         return "silent"
     if verdict.holds:
         return f"holds ({verdict.worst_z:.1f})"
-    if not np.isfinite(verdict.ratio):
+    if not np.isfinite(verdict.departure):
         return "parts (from 0)"
-    return f"parts (×{verdict.ratio:.3g} ± {verdict.ratio_error:.1g})"
+    if verdict.scale == "unit" and verdict.departure == 0:
+        return "parts (from ∞)"
+    if verdict.scale == "number":
+        return f"parts (by {verdict.departure:+.2g} ± {verdict.departure_error:.1g})"
+    return f"parts (×{verdict.departure:.3g} ± {verdict.departure_error:.1g})"
 
 
 def _groups(judgement: Judgement) -> dict[tuple[str, str], dict[str, list[Verdict]]]:

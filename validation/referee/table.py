@@ -16,7 +16,7 @@ from validation.data import Array
 from validation.ensemble_averages import EnsembleAverages
 from validation.estimators import Estimate, z_scores
 from validation.referee.case import Case
-from validation.referee.observables import OBSERVABLES, Observable
+from validation.referee.observables import OBSERVABLES, Observable, Scale
 from validation.referee.theories import THEORIES, Prediction
 
 __all__ = ["Row", "Verdict", "rows_of", "verdicts"]
@@ -36,6 +36,7 @@ class Row:
         standard_error: of it.
         predicted: by each theory; nan where it says nothing.
         z: deviation from each.
+        scale: on which the two were compared, see `Observable`.
         relaxation_epochs: of the flattest direction, for its own variance: its relaxation time in
             epochs of the settings; nan for other rows.
     """
@@ -49,6 +50,7 @@ class Row:
     standard_error: float
     predicted: dict[str, float]
     z: dict[str, float]
+    scale: Scale = "logarithm"
     relaxation_epochs: float = np.nan
 
 
@@ -125,6 +127,7 @@ def _rows(
             float(shown_error[i]),
             {name: float(values[i]) for name, values in predicted.items()},
             {name: float(values[i]) for name, values in z.items()},
+            observable.scale,
             _epochs_of_flattest(case) if observable.name == _FLAT and i == 0 else np.nan,
         )
 
@@ -147,8 +150,10 @@ class Verdict:
         limit: |z| that the largest of all rows exceeds by chance at the stated rate.
         worst_z: the largest |z|.
         root_mean_square_z: 1 where theory and errors are right.
-        ratio: measured/predicted of the row with the largest |z|.
-        ratio_error: its standard error.
+        departure: the largest of the rows beyond the limit: measured/predicted, or measured less
+            predicted of numbers that have no unit; nan if there is none.
+        departure_error: its standard error.
+        scale: of comparison.
     """
 
     subject: str
@@ -159,8 +164,9 @@ class Verdict:
     limit: float
     worst_z: float
     root_mean_square_z: float
-    ratio: float
-    ratio_error: float
+    departure: float
+    departure_error: float
+    scale: Scale
 
     @property
     def holds(self) -> bool:
@@ -192,12 +198,11 @@ def _verdict(
     subject: str, sampler: str, observable: str, theory: str, limit: float, group: Sequence[Row]
 ) -> Verdict:
     said = [row for row in group if not np.isnan(row.predicted[theory])]
+    scale = group[0].scale
     if not said:
-        return Verdict(subject, sampler, observable, theory, 0, limit, *(np.nan,) * 4)
+        return Verdict(subject, sampler, observable, theory, 0, limit, *(np.nan,) * 4, scale)
     deviations = np.array([row.z[theory] for row in said])
-    worst = said[int(np.abs(deviations).argmax())]
-    with np.errstate(divide="ignore"):
-        scale = np.float64(1.0) / worst.predicted[theory]
+    parting = [row for row in said if abs(row.z[theory]) > limit]
     return Verdict(
         subject,
         sampler,
@@ -207,6 +212,27 @@ def _verdict(
         limit,
         float(np.abs(deviations).max()),
         float(np.sqrt(np.mean(deviations**2))),
-        float(worst.measured * scale),
-        float(abs(worst.standard_error * scale)),
+        *_largest_departure(parting, theory),
+        scale,
     )
+
+
+def _largest_departure(rows: Sequence[Row], theory: str) -> tuple[float, float]:
+    """With its error. Of numbers with a unit the difference decides, and the ratio is told."""
+    if not rows:
+        return np.nan, np.nan
+    measured, error, predicted = (
+        np.array(values)
+        for values in zip(
+            *((row.measured, row.standard_error, row.predicted[theory]) for row in rows),
+            strict=True,
+        )
+    )
+    scale = rows[0].scale
+    with np.errstate(divide="ignore"):
+        ratio, ratio_error = measured / predicted, error / np.abs(predicted)
+        size = np.abs(np.log(ratio) if scale == "logarithm" else measured - predicted)
+    worst = int(size.argmax())
+    if scale == "number":
+        return float(measured[worst] - predicted[worst]), float(error[worst])
+    return float(ratio[worst]), float(ratio_error[worst])
