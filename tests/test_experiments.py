@@ -139,6 +139,8 @@ def test_the_hessians_directions_are_no_file_and_part_of_the_identity(read):
     ("old", "new", "told"),
     [
         ("momentum = 0.9", "momentum = 1.0", r"optimizer\.momentum = 1\.0: .*less than 1"),
+        ("updates = 100", "updates = 100\nlags = [2, 4]", r"they begin with 1 and ascend"),
+        ("updates = 100", "updates = 100\nlags = [1, 4, 4]", r"they begin with 1 and ascend"),
         ("momentum = 0.9", "nesterov = true", r"takes it with momentum and without dampening"),
         ("momentum = 0.9", "momentum = -0.1", r"optimizer\.momentum = -0\.1"),
         ("momentum = 0.9", "momentun = 0.9", r"optimizer\.momentun = 0\.9"),

@@ -110,6 +110,33 @@ def test_the_referee_judges_what_torch_trained(trained):
     assert {row.subject for row in judgement.rows} == {subject}
 
 
+@pytest.mark.parametrize("relaxations", [6, 8])
+def test_what_is_left_of_a_distant_start_is_no_deviation(relaxations, tmp_path):
+    """The origin is a thousand deviations away from the minimum of data with little noise."""
+    options = {"examples": 32, "features": 3, "exponent": 0.5, "noise": 0.01}
+    distant = replace(
+        EXPERIMENT,
+        data=Data("power_law", options),
+        sampler=Sampler("epochs", 8),
+        optimizer=Optimizer(0.02, 0.5),
+        record=Record(
+            updates=640,
+            burn_in=43 * relaxations,
+            directions=HESSIAN,
+            replicas=16,
+            lags=(1, 3, 7),
+        ),
+    )
+    cell = Cell(distant, 0)
+    run(distant, 0, tmp_path / cell.folder)
+    (verdict,) = (
+        v
+        for v in judge([cell], tmp_path).verdicts
+        if (v.theory, v.observable) == ("epochs", "position variance")
+    )
+    assert verdict.worst_z < verdict.limit
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

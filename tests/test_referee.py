@@ -9,7 +9,7 @@ from scipy.linalg import solve_discrete_lyapunov
 from validation.ensemble_averages import EnsembleAverages, Stretch, averages_of
 from validation.ensemble_runs import measure, simulator
 from validation.estimators import jackknife
-from validation.experiments import Data, Experiment, Model, Optimizer, Record, Sampler
+from validation.experiments import Data, Experiment, Loss, Model, Optimizer, Record, Sampler
 from validation.linear_problem import LinearProblem, linear_problem
 from validation.referee.case import case_of
 from validation.referee.observables import OBSERVABLES
@@ -255,6 +255,19 @@ def test_the_limit_of_one_hessian_is_that_of_the_mean(sampler):
     assert abs(found.value - 2 * 1.5) < 4 * found.standard_error < 0.01
 
 
+def test_an_oscillation_that_dies_slowly_is_not_taken_for_growth():
+    experiment = declared(momentum=0.99, learning_rate=0.0448)
+    found = stability_limit(experiment, linear_problem(experiment), 0)
+    assert abs(found.value - 2 * 1.99) < 4 * found.standard_error < 0.01
+
+
+def test_the_limit_of_a_dampened_rule_is_judged():
+    """What is dampened by 1 − τ is a smaller learning rate."""
+    case = case_of(declared(momentum=0.9, dampening=0.5))
+    limits = {theory.name: theory.stability_limit(case) for theory in THEORIES}
+    assert limits["discrete"] == limits["epochs"] == pytest.approx(2 * 1.9 / 0.5)
+
+
 def test_the_limit_of_own_hessians_is_that_of_the_mean_square():
     """One direction, S = 1, no momentum: E(1 − ηx²)² = 1 at η = 2⟨x²⟩/⟨x⁴⟩."""
     x = np.array([0.2, 0.5, 1.0, 1.9])
@@ -275,6 +288,64 @@ def test_a_run_that_diverges_is_named():
     experiment = declared("linear", learning_rate=3.9)
     with pytest.raises(ValueError, match=r"grew without bounds at optimizer\.learning_rate = 3\.9"):
         measure(experiment, 0)
+
+
+def test_nothing_is_dampened_without_momentum():
+    record = Record(updates=64, burn_in=16, replicas=4, lags=(1, 3))
+    plain, dampened = (
+        measure(replace(declared(momentum=0.0, dampening=tau), record=record), 3)
+        for tau in (0.0, 0.5)
+    )
+    np.testing.assert_array_equal(plain.position_variance, dampened.position_variance)
+
+
+@pytest.mark.parametrize("replicas", [1, 257, 514])
+def test_replicas_that_make_no_groups_are_refused(replicas):
+    few = Record(updates=64, burn_in=16, replicas=replicas, lags=(1, 3))
+    with pytest.raises(ValueError, match=rf"replicas = {replicas} cannot be averaged"):
+        measure(replace(declared(), record=few), 0)
+
+
+@pytest.mark.parametrize(("examples", "batch"), [(6, 3), (8, 2)])
+def test_one_order_for_ever_is_back_after_an_epoch_and_that_is_no_row(examples, batch):
+    experiment = replace(
+        declared(sampler="fixed_order", learning_rate=0.2),
+        data=Data("power_law", {"examples": examples, "features": 3, "exponent": 1.0}),
+        sampler=Sampler("fixed_order", batch),
+        record=Record(updates=600, burn_in=600, replicas=1024, lags=(1, 2, 4, 8)),
+    )
+    rows = rows_of(case_of(experiment), measure(experiment, 4), "small")
+    found = [v for v in verdicts(rows) if v.theory == "fixed order"]
+    assert all(verdict.holds for verdict in found), found
+    kept = {row.where for row in rows if row.observable == "displacement"}
+    epoch = examples // batch
+    assert kept == {f"lag {lag}" for lag in (1, 2, 4, 8) if lag % epoch}
+
+
+def test_a_batch_of_all_examples_has_nothing_to_judge():
+    whole = replace(declared(), sampler=Sampler("epochs", 64))
+    with pytest.raises(ValueError, match="one batch an epoch has no noise"):
+        case_of(whole)
+
+
+def test_a_direction_that_two_inputs_share_is_one(tmp_path):
+    x = np.random.default_rng(6).normal(size=(64, 2))
+    np.savez(tmp_path / "twice.npz", features=x[:, [0, 1, 1]], targets=x @ [[1.0], [2.0]])
+    experiment = replace(
+        declared("linear"), data=Data("features", {"path": "twice.npz"}), folder=tmp_path
+    )
+    problem = linear_problem(experiment)
+    assert problem.eigenvalues.shape == (3,)
+    fitted = problem.inputs @ problem.minimum
+    np.testing.assert_allclose(fitted, problem.targets, atol=1e-9)
+
+
+def test_what_is_not_known_exactly_is_refused():
+    noisy = replace(declared("linear"), data=replace(declared().data, label_noise=1.0))
+    with pytest.raises(ValueError, match=r"data.label_noise = 1\.0"):
+        linear_problem(noisy)
+    with pytest.raises(ValueError, match=r'loss\.name = "cross_entropy"'):
+        linear_problem(replace(declared("linear"), loss=Loss("cross_entropy")))
 
 
 def test_another_model_is_refused_by_name():

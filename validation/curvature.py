@@ -69,7 +69,8 @@ def geometry(problem: Regression, weight_decay: float) -> Geometry:
     hessian = X.T @ X / len(X)
     eigenvalues, vectors = np.linalg.eigh(hessian)
     regularised = hessian + weight_decay * np.eye(len(hessian))
-    minimum = np.linalg.solve(regularised, X.T @ Y / len(X))
+    # Flat directions have no minimum of their own: the shortest of all will do.
+    minimum = np.linalg.lstsq(regularised, X.T @ Y / len(X), rcond=None)[0]
     projected = X @ vectors
     residuals = X @ minimum - Y
     gradients = np.einsum("nd,no->ond", projected, residuals)

@@ -25,6 +25,7 @@ _NUMBERS = 8_000_000
 _ORIGINS = 512
 # Averages are kept of so many groups of replicas at most: enough for an error of the error of 5 %.
 _GROUPS = 256
+_FEWEST = 64
 
 
 def hyperparameters(experiment: Experiment, examples: int) -> sgd.Hyperparameters:
@@ -43,7 +44,8 @@ def rule_of(optimizer: Optimizer) -> tuple[sgd.UpdateRule, Mapping[Any, float]]:
     """The update rule that torch.optim.SGD follows with these options, and its parameters."""
     if optimizer.nesterov:
         return sgd.nesterov(), {}
-    if optimizer.dampening:
+    # Without momentum torch has no buffer, and nothing is dampened.
+    if optimizer.dampening and optimizer.momentum:
         return sgd.dampened(), {sgd.symbols.tau: optimizer.dampening}
     return sgd.heavy_ball(), {}
 
@@ -77,7 +79,7 @@ def measure(
     problem = linear_problem(experiment)
     record = experiment.record
     states = _origins(experiment, len(problem.targets)) + max(record.lags)
-    group = _group_size(record.replicas)
+    group = _group_size(experiment)
     chunk = max(1, _NUMBERS // (2 * states * len(problem.curvatures) * group)) * group
     parts = []
     for first in range(0, record.replicas, chunk):
@@ -95,13 +97,25 @@ def measure(
     return whole
 
 
-def _group_size(replicas: int) -> int:
-    """The least divisor that leaves no more groups than are kept."""
-    return next(
+def _group_size(experiment: Experiment) -> int:
+    """The least divisor that leaves no more groups than are kept.
+
+    Raises:
+        ValueError: for a single replica, and a number that leaves but few groups.
+    """
+    replicas = experiment.record.replicas
+    size = next(
         size
         for size in range(1, replicas + 1)
         if replicas % size == 0 and replicas // size <= _GROUPS
     )
+    if replicas // size < min(replicas, _FEWEST) or replicas < 2:
+        raise ValueError(
+            f"{experiment.name}: record.replicas = {replicas} cannot be averaged in {_FEWEST} to "
+            f"{_GROUPS} groups of equally many, whose scatter is the standard error. Give 2 to "
+            f"{_GROUPS}, or a multiple of {_GROUPS}."
+        )
+    return size
 
 
 def _origins(experiment: Experiment, examples: int) -> int:

@@ -147,7 +147,7 @@ class Record:
         projections_every: updates between two projections.
         snapshots_every: updates between two copies of all parameters; 0 for none.
         replicas: independent copies, of a linear model.
-        lags: in updates, at which an ensemble correlates; ascending.
+        lags: in updates, at which linear models are correlated; 1 and then ascending.
     """
 
     __pydantic_config__ = _STRICT
@@ -160,6 +160,10 @@ class Record:
     snapshots_every: _Count = 0
     replicas: _Positive = 1
     lags: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (1, 2, 4, 8, 16, 32)
+
+    def __post_init__(self) -> None:
+        if self.lags[0] != 1 or any(a >= b for a, b in itertools.pairwise(self.lags)):
+            raise ValueError(f"lags = {list(self.lags)}: they begin with 1 and ascend")
 
 
 @dataclass(frozen=True)

@@ -66,12 +66,22 @@ class LinearProblem:
         return self.gradient_errors.T @ self.gradient_errors / len(self.gradient_errors)
 
 
+def _require_exact(experiment: Experiment) -> None:
+    noise, loss = experiment.data.label_noise, experiment.loss.name
+    if noise or loss != "half_squared_error":
+        raise ValueError(
+            f'{experiment.name}: data.label_noise = {noise}, loss.name = "{loss}". Curvatures and '
+            "gradient noise are known exactly for half_squared_error without label noise only."
+        )
+
+
 def linear_problem(experiment: Experiment) -> LinearProblem:
     """The problem of an experiment with a linear or quadratic model.
 
     Raises:
-        ValueError: for another model, or an output that the data do not have.
+        ValueError: for another model or loss, label noise, or an output that there is not.
     """
+    _require_exact(experiment)
     model = experiment.model
     if model.name not in MODELS:
         raise ValueError(

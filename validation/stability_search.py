@@ -24,6 +24,9 @@ __all__ = ["Limit", "Population", "stability_limit"]
 _FAR = 1e9
 _BRACKET = 1e-3
 _STRIDE = 1
+# Memories of the velocity, 1/(1 − β), in the updates of a population: an oscillation that the
+# momentum damps slowly must not be taken for growth.
+_MEMORIES = 20
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Population:
     Args:
         size: replicas that replace one another.
         copies: independent populations, whose scatter is the standard error.
-        updates: of each.
+        updates: of each, at least; more where the momentum's memory is long.
         forget: the part of the updates that the first state is given to be forgotten.
     """
 
@@ -76,6 +79,8 @@ def stability_limit(
             "Give a quadratic model, or another sampler."
         )
 
+    least = int(np.ceil(_MEMORIES / (1 - experiment.optimizer.momentum)))
+    population = replace(population, updates=max(population.updates, least))
     if problem.additive:
         # Far from the minimum there is no noise, and all replicas do the same.
         population = replace(population, size=2, copies=2)

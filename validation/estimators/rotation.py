@@ -29,7 +29,9 @@ class RotationRates:
         memory: b; for heavy ball −β.
         friction: γ = −(s₁ + s₂)/2.
         natural_frequency_squared: ω² = s₁s₂, smooth through critical damping.
-        frequency: of the rotation, |Im s| = √(ω² − γ²); 0 where overdamped, NaN where b ≥ 0.
+        frequency: of the rotation, |Im s| = √(ω² − γ²); 0 where overdamped. Like ω² it is NaN where
+            b ≥ 0, and where both roots are negative, for heavy ball ηh > (1 + √β)²: a position
+            that changes its sign every update is no continuous motion seen at times.
     """
 
     coefficient: Estimate
@@ -78,7 +80,8 @@ def _regression(
 
 
 def _logarithms(a: Array, b: Array) -> tuple[Array, Array]:
-    """Of the roots of z² = az + b."""
+    """Of the roots of z² = az + b; NaN where there is no motion in continuous time."""
+    b = np.where((b < 0) & ((a > 0) | (a**2 / 4 + b < 0)), b, np.nan)
     root = np.sqrt(a**2 / 4 + b + 0j)
     return np.log(a / 2 + root + 0j), np.log(a / 2 - root + 0j)
 
@@ -96,6 +99,9 @@ def rotation_rates(positions: Array, learning_rate: float) -> RotationRates:
     """
     (positions,) = checked_chains(positions)
     x = positions - positions.mean(axis=(0, 1))
+    still = np.flatnonzero(np.ptp(x, axis=(0, 1)) == 0)
+    if still.size:
+        raise ValueError(f"Directions {still.tolist()} stand still: leave them out.")
     here, steps = x[:, 1:-1], np.diff(x, axis=1)
     step, last = steps[:, 1:], steps[:, :-1]
     products = (step * here, step * last, here**2, last**2, here * last)
@@ -104,11 +110,11 @@ def rotation_rates(positions: Array, learning_rate: float) -> RotationRates:
         return -np.log(np.where(b < 0, -b, np.nan)) / (2 * learning_rate)
 
     def squared(a: Array, b: Array) -> Array:
-        first, second = _logarithms(a, np.where(b < 0, b, np.nan))
+        first, second = _logarithms(a, b)
         return np.asarray((first * second).real / learning_rate**2)
 
     def frequency(a: Array, b: Array) -> Array:
-        first, _ = _logarithms(a, np.where(b < 0, b, np.nan))
+        first, _ = _logarithms(a, b)
         return np.asarray(np.abs(first.imag) / learning_rate)
 
     series = (step, here, last, *products)

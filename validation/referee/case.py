@@ -95,5 +95,16 @@ class Case:
 
 
 def case_of(experiment: Experiment) -> Case:
-    """The case of an experiment on a linear problem."""
-    return Case(experiment, linear_problem(experiment))
+    """The case of an experiment on a linear problem.
+
+    Raises:
+        ValueError: for another problem, and batches of all examples, which have no noise.
+    """
+    problem, sampler = linear_problem(experiment), experiment.sampler
+    if sampler.name != "with_replacement" and 2 * sampler.batch_size > len(problem.targets):
+        raise ValueError(
+            f'{experiment.name}: sampler.name = "{sampler.name}" with batch_size = '
+            f"{sampler.batch_size} of {len(problem.targets)} examples: one batch an epoch has no "
+            "noise that a theory could predict. Give a smaller batch."
+        )
+    return Case(experiment, problem)

@@ -18,6 +18,8 @@ from validation.referee.theories import Prediction
 __all__ = ["OBSERVABLES", "Observable", "Scale"]
 
 
+_ROUNDING = 1e-13
+
 Scale: TypeAlias = Literal["logarithm", "number", "unit"]
 
 
@@ -77,6 +79,11 @@ def _correlation_sums(prediction: Prediction, case: Case) -> Array:
     return sums[case.lags]
 
 
+def _above_rounding(squares: Array) -> Array:
+    """NaN for what is 0 but for rounding: one order for ever is back where it was an epoch ago."""
+    return np.where(squares > _ROUNDING * squares.max(axis=-1, keepdims=True), squares, np.nan)
+
+
 def _exponents(case: Case, displacement: Array) -> Array:
     first, last = case.lags[:-2], case.lags[2:]
     return np.log(displacement[..., 2:] / displacement[..., :-2]) / np.log(last / first)
@@ -115,8 +122,10 @@ OBSERVABLES = (
         "circulation",
         "unit",
         _directions,
-        lambda found: (found.circulation,),
-        lambda case, means: means[0],
+        lambda found: (found.circulation, found.position_variance, found.velocity_variance),
+        lambda case, means: np.where(
+            means[0] ** 2 > _ROUNDING**2 * means[1] * means[2], means[0], np.nan
+        ),
         lambda case, theory: theory.circulation,
     ),
     Observable(
@@ -156,7 +165,7 @@ OBSERVABLES = (
         "logarithm",
         lambda case: [f"lag {lag}" for lag in case.lags],
         lambda found: (found.displacement,),
-        lambda case, means: means[0],
+        lambda case, means: _above_rounding(means[0]),
         lambda case, theory: theory.displacement,
     ),
     Observable(
@@ -166,7 +175,7 @@ OBSERVABLES = (
             f"lags {a} to {b}" for a, b in zip(case.lags[:-2], case.lags[2:], strict=True)
         ],
         lambda found: (found.displacement,),
-        lambda case, means: _exponents(case, means[0]),
-        lambda case, theory: _exponents(case, theory.displacement),
+        lambda case, means: _exponents(case, _above_rounding(means[0])),
+        lambda case, theory: _exponents(case, _above_rounding(theory.displacement)),
     ),
 )

@@ -21,6 +21,9 @@ from validation.referee.theories import THEORIES, Prediction
 
 __all__ = ["Row", "Verdict", "rows_of", "verdicts"]
 
+_ROUNDING = 1e-9
+_FLAT = "position variance"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -54,15 +57,16 @@ class Row:
     relaxation_epochs: float = np.nan
 
 
-_ROUNDING = 1e-9
-_FLAT = "position variance"
-
-
-def jackknifed(observable: Observable, case: Case, samples: Sequence[Array]) -> tuple[Array, Array]:
+def jackknifed(
+    observable: Observable, case: Case, samples: Sequence[Array], least: float = _ROUNDING
+) -> tuple[Array, Array]:
     """Value without most of its bias, and standard error, on the scale of comparison.
 
-    The error is no smaller than what may be left of the start, e^{−k/τ} after k updates of burn-in
-    and with the slowest relaxation time τ: one order for ever makes some numbers exact.
+    Args:
+        observable: of the table.
+        case: what was run.
+        samples: the averages that it needs, replicas first.
+        least: error, relative to what has a unit: one order for ever makes some numbers exact.
     """
     count = len(samples[0])
     sums = [sample.sum(axis=0) for sample in samples]
@@ -77,22 +81,31 @@ def jackknifed(observable: Observable, case: Case, samples: Sequence[Array]) -> 
     )
     centre = without.mean(axis=0)
     error = np.sqrt((count - 1) / count * ((without - centre) ** 2).sum(axis=0))
-    unit = np.abs(whole).max() if observable.scale == "unit" else 1.0
-    return count * whole - (count - 1) * centre, np.maximum(error, _least_error(case) * unit)
+    unit = np.nanmax(np.abs(whole), initial=0.0) if observable.scale == "unit" else 1.0
+    return count * whole - (count - 1) * centre, np.maximum(error, least * unit)
 
 
-def _least_error(case: Case) -> float:
-    left = np.exp(-case.experiment.record.burn_in / case.relaxation_steps.max())
-    return float(max(left, _ROUNDING))
+def _left_of_the_start(case: Case, averages: EnsembleAverages) -> float:
+    """Relative: e^{−k/τ} after k updates of burn-in, and the square of that of a distant start.
+
+    The simulator starts at the minimum, torch at the origin.
+    """
+    left = np.exp(-case.experiment.record.burn_in / case.relaxation_steps)
+    distant = 0.0
+    if case.experiment.engine == "torch":
+        squares = case.problem.minimum**2 / averages.position_variance.mean(axis=0)
+        distant = float((squares * left**2).max())
+    return max(float(left.max()), distant, _ROUNDING)
 
 
 def rows_of(case: Case, averages: EnsembleAverages, subject: str) -> list[Row]:
     """All observables of one case against all theories."""
     predictions = {theory.name: theory.predict(case) for theory in THEORIES}
+    least = _left_of_the_start(case, averages)
     return [
         row
         for observable in OBSERVABLES
-        for row in _rows(case, averages, subject, observable, predictions)
+        for row in _rows(case, averages, subject, observable, predictions, least)
     ]
 
 
@@ -102,9 +115,10 @@ def _rows(
     subject: str,
     observable: Observable,
     predictions: dict[str, Prediction],
+    least: float,
 ) -> Iterable[Row]:
     samples = observable.samples(averages)
-    value, error = jackknifed(observable, case, samples)
+    value, error = jackknifed(observable, case, samples, least)
     estimate = Estimate(value, error, len(samples[0]))
     logarithm = observable.scale == "logarithm"
     predicted, z = {}, {}
@@ -117,6 +131,8 @@ def _rows(
     shown = np.exp(value) if logarithm else value
     shown_error = shown * error if logarithm else error
     for i, label in enumerate(observable.labels(case)):
+        if np.isnan(shown[i]):
+            continue
         yield Row(
             subject,
             case.sampler,

@@ -156,7 +156,8 @@ def _no_limit(case: Case) -> float:
 def _mean_limit(case: Case) -> float:
     """Where the steepest direction's mean ceases to decay."""
     stable = cast(Set, sgd.recursion(case.rule).stability)
-    return float(stable.subs({s.beta: case.hyper.momentum}).sup / case.problem.curvatures.max())
+    known = {s.beta: case.hyper.momentum, **case.parameters}
+    return float(stable.subs(known).sup / case.problem.curvatures.max())
 
 
 def _mean_square_limit(case: Case) -> float:
