@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy import stats
 
 from validation.referee.judgement import Judgement
@@ -53,13 +54,21 @@ def picture(name: str, judgement: Judgement) -> Figure | None:
             axis.set_title(f"{subject}\n{sampler}", fontsize=9)
             if rows:
                 draw(axis, sampler, rows)
+    named = [axis.get_legend_handles_labels() for axis in grid.flat]
+    keys = {
+        label: handle
+        for handles, labels in named
+        for handle, label in zip(handles, labels, strict=True)
+    }
+    figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=7, fontsize=8)
     return figure
 
 
 def _flat_directions(axis: Any, sampler: str, rows: Sequence[Row]) -> None:
+    times = [row.relaxation_epochs for row in rows]
     for name, style in _STYLE.items():
         axis.scatter(
-            [row.relaxation_epochs for row in rows],
+            times,
             [row.measured / row.predicted[name] for row in rows],
             s=14,
             linewidths=0.8,
@@ -67,9 +76,13 @@ def _flat_directions(axis: Any, sampler: str, rows: Sequence[Row]) -> None:
             **style,
         )
     axis.axhline(1, color="#222222", linewidth=0.8)
-    axis.set(xscale="log", yscale="log")
+    axis.set(xscale="log", yscale="log", xlim=(min(times) / 2, 2 * max(times)))
+    # Few labels, and one at least: those of all minor ticks would overlap.
+    subs = (1, 2, 5) if max(times) < 10 * min(times) else (1,)
+    axis.xaxis.set_major_locator(LogLocator(subs=subs))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set(xlabel="relaxation time (epochs)", ylabel="measured / predicted")
-    axis.legend(fontsize=7)
 
 
 def _deviations(axis: Any, sampler: str, rows: Sequence[Row]) -> None:
@@ -82,7 +95,6 @@ def _deviations(axis: Any, sampler: str, rows: Sequence[Row]) -> None:
         axis.plot(chance, np.clip(z, -8, 8), ".", ms=3, color=color, label=theory.name)
     axis.plot([-4, 4], [-4, 4], color="#222222", linewidth=0.8)
     axis.set(ylim=(-8.5, 8.5), xlabel="z of chance alone", ylabel="z (cut at ±8)")
-    axis.legend(fontsize=7)
 
 
 _DRAWN: dict[str, tuple[Callable[[Any, str, Sequence[Row]], None], Callable[[Row], bool]]] = {
