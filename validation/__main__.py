@@ -1,4 +1,4 @@
-"""Command line: `python -m validation run|sweep|compare|report|list|linear|published`."""
+"""Command line: `python -m validation run|sweep|compare|report|list|curvature|linear|published`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -18,6 +18,8 @@ from validation.engines import perform
 from validation.experiments import Cell, cells, find_experiment, read_experiment
 from validation.linear import Effort, linear_subjects, planned_updates
 from validation.linear import run as run_linear
+from validation.measured_curvature import Effort as CurvatureEffort
+from validation.measured_curvature import measure_curvature
 from validation.published import report as published_report
 from validation.referee import report as referee_report
 from validation.referee.judgement import Judgement, judge
@@ -25,7 +27,7 @@ from validation.run_list import listed
 from validation.sweeps import spawned_pool
 from validation.sweeps import sweep as run_sweep
 
-EFFORT = Effort()
+EFFORT, CURVATURE_EFFORT = Effort(), CurvatureEffort()
 RUNS = Path("runs")
 
 
@@ -135,6 +137,43 @@ def list_runs(root: Path = RUNS) -> None:
     tqdm.write("\n".join(listed(root)))
 
 
+def curvature(
+    file: tyro.conf.Positional[str],
+    root: Path = RUNS,
+    seed: int | None = None,
+    kind: Literal["hessian", "gauss_newton"] = "hessian",
+    output: Path | None = None,
+    effort: CurvatureEffort = CURVATURE_EFFORT,
+    device: str = "cpu",
+) -> None:
+    """Measure eigenpairs, trace, density and gradient noise where a complete run has ended.
+
+    Args:
+        file: an experiment's TOML file, or the name of one in the folder experiments.
+        root: folder of all runs.
+        seed: of the run; by default the experiment's first.
+        kind: of the whole Hessian, or of its Gauss-Newton part.
+        output: folder of weights, directions and spectrum; by default the run's own.
+        effort: how much is measured.
+        device: any torch device.
+    """
+    experiment = read_experiment(find_experiment(file))
+    cell = Cell(experiment, experiment.seeds[0] if seed is None else seed)
+    folder = root / cell.folder
+    target = folder / "curvature" if output is None else output
+    found = measure_curvature(
+        experiment, cell.seed, folder, target, kind=kind, effort=effort, device=device
+    )
+    pairs = zip(found["eigenvalues"], found["residuals"], found["noise_along"], strict=True)
+    tqdm.write("eigenvalue  residual  noise along it, one example")
+    tqdm.write(
+        "\n".join(f"{value:10.4g}  {left:8.1e}  {noise:.4g}" for value, left, noise in pairs)
+    )
+    tqdm.write(f"trace {found['trace']:.5g} ± {found['trace_error']:.2g}")
+    tqdm.write(f"noise of one example, all directions: {found['noise_total']:.5g}")
+    tqdm.write(str(target.resolve()))
+
+
 def linear(
     output: Path = Path("reports/linear"),
     effort: Effort = EFFORT,
@@ -183,6 +222,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,
     "report": report,
     "list": list_runs,
+    "curvature": curvature,
     "linear": linear,
     "published": published,
 }

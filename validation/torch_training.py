@@ -45,7 +45,7 @@ class Training:
         self.parameters = list(self.model.parameters())
         self.optimizer = _optimizer(experiment.optimizer, self.parameters)
         self.step = 0
-        self._inputs, self._targets = data.inputs.to(device), data.targets.to(device)
+        self.examples = data.inputs.to(device), data.targets.to(device)
         self._loss = loss(experiment.loss.name)
         # The first replica draws as a run of one does; the others have seeds of their own.
         seeds = [seed, *(stream_seed(seed, "replica", r) for r in range(1, replicas))]
@@ -58,7 +58,7 @@ class Training:
         if not isinstance(self.model, LinearReplicas):
             drawn = drawn[0]
         drawn = drawn.to(self._device)
-        inputs, targets = self._inputs[drawn], self._targets[drawn]
+        inputs, targets = (part[drawn] for part in self.examples)
         if self._label_noise:
             source = generator(self._seed, "label noise", self.step)
             noise = torch.randn(targets.shape, dtype=targets.dtype, generator=source)
