@@ -194,7 +194,7 @@ def test_from_a_run_to_directions_weights_and_a_spectrum(tmp_path, capsys):
     path, runs = tmp_path / "small.toml", tmp_path / "runs"
     path.write_text(TRAINED)
     options = ["--root", str(runs), "--effort.eigenpairs", "5", "--effort.steps", "20"]
-    with pytest.raises(SystemExit, match="is not complete"):
+    with pytest.raises(SystemExit, match="is not a complete training"):
         main(["curvature", str(path), *options])
     main(["run", str(path), "--root", str(runs)])
     capsys.readouterr()

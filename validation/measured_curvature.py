@@ -118,7 +118,8 @@ def _ended(experiment: Experiment, seed: int, run: Path, device: str) -> Trainin
     checkpoint = read_checkpoint(run, experiment.identity, seed) if place.is_complete() else None
     if checkpoint is None:
         raise ValueError(
-            f'{run} is not complete. Run it first, with engine = "torch": `python -m validation run`.'
+            f"{run} is not a complete training. Run it first: `python -m validation run`, with "
+            'engine = "torch".'
         )
     training = Training(experiment, seed, torch.device(device))
     training.restore(checkpoint.step, checkpoint.tensors, checkpoint.numbers)
