@@ -1,6 +1,7 @@
 """A declared experiment: its identity, its refusals, its cells."""
 
 import dataclasses
+import importlib
 import subprocess
 import sys
 
@@ -126,6 +127,20 @@ def test_a_named_file_counts_by_its_content(read, tmp_path):
     assert read(text).identity == first != IDENTITY
     (tmp_path / "w.safetensors").unlink()
     with pytest.raises(ValueError, match=r"digits names w\.safetensors, which cannot be read"):
+        _ = read(text).identity
+
+
+def test_code_of_ones_own_counts_by_its_file(read, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "own_network_of_this_test.py"
+    text = TEXT.replace('name = "mlp"', 'name = "own_network_of_this_test:network"')
+    module.write_text("def network(examples): ...\n")
+    first = read(text).identity
+    module.write_text("def network(examples): return None\n")
+    assert read(text).identity != first
+    module.unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(ValueError, match="there is no module own_network_of_this_test"):
         _ = read(text).identity
 
 

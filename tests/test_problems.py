@@ -61,6 +61,15 @@ def test_features_on_disk_are_standardized_with_a_constant_and_one_hot_labels(tm
     np.testing.assert_array_equal(found.targets.argmax(axis=1), np.arange(20) % 2)
 
 
+def test_features_are_taken_as_they_are_if_that_is_declared(tmp_path):
+    arrays = {"features": np.arange(8.0).reshape(4, 2), "targets": np.arange(4.0)}
+    np.savez(tmp_path / "plain.npz", **arrays)
+    options = {"path": "plain.npz", "standardize": False}
+    found = regression(Data("features", options), tmp_path)
+    np.testing.assert_array_equal(found.features, arrays["features"])
+    np.testing.assert_array_equal(found.targets, arrays["targets"][:, None])
+
+
 @pytest.mark.parametrize(
     ("arrays", "told"),
     [

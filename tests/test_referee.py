@@ -210,6 +210,23 @@ def test_every_rule_of_torch_is_judged(options):
         assert (verdict[observable, "continuous"].word == "silent") is nesterov
 
 
+def test_a_theory_without_a_stationary_state_parts_where_there_is_one():
+    """Reshuffled, plain SGD is stable a little beyond the limit of batches with replacement."""
+    limit = BY_NAME["multiplicative"].stability_limit(case_of(declared("linear", momentum=0.0)))
+    beyond = declared("linear", "epochs", momentum=0.0, learning_rate=1.02 * limit)
+    rows = rows_of(case_of(beyond), measure(beyond, 13), "small")
+    found = {v.observable: v for v in verdicts(rows) if v.theory == "multiplicative"}
+    assert found["position variance"].word == "parts"
+    assert found["position variance"].departure == 0
+    assert found["autocorrelation"].word == "silent"
+
+
+@pytest.mark.parametrize("learning_rate", [5.0, 50.0])
+def test_a_run_that_overflows_is_named(learning_rate):
+    with pytest.raises(ValueError, match="replicas grew without bounds"):
+        measure(declared("linear", learning_rate=learning_rate), 0)
+
+
 def test_a_true_theory_is_rejected_as_often_as_stated():
     """1000 tables of 20 rows with normal deviations: 1 % of them, within three standard errors."""
     generator = np.random.default_rng(5)

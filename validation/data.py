@@ -129,9 +129,11 @@ def power_law(
     return Regression("power_law", inputs, inputs @ teacher + noise * error)
 
 
-def features(path: Path) -> Regression:
-    """Features on disk, each that varies standardised, and a constant; see `feature_files`."""
+def features(path: Path, standardize: bool = True) -> Regression:
+    """Features on disk: each that varies standardised, and a constant; or all as they are."""
     found, targets = read_features(Path(path))
+    if not standardize:
+        return Regression("features", found, targets)
     varying = found[:, np.ptp(found, axis=0) > 0]
     scaled = (varying - varying.mean(axis=0)) / varying.std(axis=0)
     return Regression("features", np.hstack([scaled, np.ones((len(scaled), 1))]), targets)

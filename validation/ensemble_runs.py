@@ -90,11 +90,15 @@ def measure(
         progress(count * (record.burn_in + record.updates) // record.replicas)
     whole = EnsembleAverages.joined(parts)
     if not whole.finite:
-        raise ValueError(
-            f"{experiment.name}: replicas grew without bounds at optimizer.learning_rate = "
-            f"{experiment.optimizer.learning_rate}. Lower it, or the momentum."
-        )
+        raise ValueError(_grown(experiment))
     return whole
+
+
+def _grown(experiment: Experiment) -> str:
+    return (
+        f"{experiment.name}: replicas grew without bounds at optimizer.learning_rate = "
+        f"{experiment.optimizer.learning_rate}. Lower it, or the momentum."
+    )
 
 
 def _group_size(experiment: Experiment) -> int:
@@ -142,5 +146,7 @@ def _stretches(experiment: Experiment, problem: LinearProblem, ensemble: Any) ->
             first_step=step,
         )
         step, position, velocity = int(kept[-1]), run.position, run.velocity
+        if not bool(torch.isfinite(torch.as_tensor(position)).all()):
+            raise ValueError(_grown(experiment))
         states = torch.as_tensor(run.states).cpu().numpy()
         yield Stretch(states[..., 0] - problem.minimum, states[..., 1])

@@ -7,6 +7,7 @@ their content: comments and order change nothing, a changed weight changes every
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import itertools
 import json
 import tomllib
@@ -198,11 +199,13 @@ class Experiment:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What is hashed: plain types, with the digests of the files that are named."""
+        """What is hashed: plain types, with the digests of files and own functions named."""
         declared = asdict(self)
         for place in ("folder", "seeds", "name"):
             del declared[place]
-        return {**declared, "files": {str(name): _digest(name, self) for name in self.files}}
+        own = (name for name in (self.model.name, self.data.name) if ":" in name)
+        digests = {str(name): _digest(name, self) for name in self.files}
+        return {**declared, "files": digests | {name: _digest_of_code(name) for name in own}}
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -264,6 +267,21 @@ def _digest(name: str, experiment: Experiment) -> str:
             ) from error
         total.update(found.digest())
     return total.hexdigest()
+
+
+def _digest_of_code(name: str) -> str:
+    """Of the file that defines a function of one's own; what that imports is not looked at."""
+    module = name.partition(":")[0]
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ValueError(
+            f"{name}: there is no module {module}. It must lie in the working folder or in a "
+            "folder of PYTHONPATH."
+        )
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
 
 
 def _checked(declared: Mapping[str, Any], origin: str) -> Experiment:

@@ -83,7 +83,8 @@ def _read_targets(path: Path, arrays: Mapping[str, Array]) -> Array:
     if _LABELS in arrays and _TARGETS in arrays:
         raise ValueError(f"{path} holds both labels and targets. Leave one of them out.")
     if _TARGETS in arrays:
-        return _numbers(path, _TARGETS, arrays[_TARGETS])
+        targets = arrays[_TARGETS]
+        return _numbers(path, _TARGETS, targets[:, None] if targets.ndim == 1 else targets)
     labels = _taken(path, arrays, _LABELS)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(

@@ -138,6 +138,7 @@ def open_record(path: Path, identity: str | None = None) -> xr.Dataset:
     Raises:
         ValueError: naming the file that is missing, damaged or foreign, and what to do.
     """
+    path = Path(path)
     check_record(path, identity)
     return xr.open_zarr(str(path), consolidated=False, chunks=None)
 

@@ -30,7 +30,7 @@ def cell(verdict: Verdict) -> str:
         return f"holds ({verdict.worst_z:.1f})"
     if not np.isfinite(verdict.departure):
         return "parts (from 0)"
-    if verdict.scale == "unit" and verdict.departure == 0:
+    if verdict.scale != "number" and verdict.departure == 0:
         return "parts (from ∞)"
     if verdict.scale == "number":
         return f"parts (by {verdict.departure:+.2g} ± {verdict.departure_error:.1g})"

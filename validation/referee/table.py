@@ -123,9 +123,10 @@ def _rows(
     logarithm = observable.scale == "logarithm"
     predicted, z = {}, {}
     for name, prediction in predictions.items():
-        found = observable.predicted(case, prediction)
+        with np.errstate(invalid="ignore"):
+            found = observable.predicted(case, prediction)
         predicted[name] = np.full(value.shape, np.nan) if found is None else np.asarray(found)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             there = np.log(predicted[name]) if logarithm else predicted[name]
         z[name] = z_scores(estimate, there)
     shown = np.exp(value) if logarithm else value

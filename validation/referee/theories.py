@@ -44,6 +44,16 @@ class Prediction:
     local_displacement: float | None
 
 
+def _no_stationary_state(case: Case) -> Prediction:
+    """Of a theory whose second moments grow for ever: they are infinite, ratios of them nothing."""
+    size, lags = len(case.problem.curvatures), len(case.lags)
+    nothing = np.full((int(case.lags.max()) + 1, size), np.nan)
+    infinite = np.full(size, np.inf)
+    return Prediction(
+        infinite, infinite, np.full(size, np.nan), nothing, np.full(lags, np.inf), np.inf
+    )
+
+
 @dataclass(frozen=True)
 class Theory:
     """One column of the table.
@@ -53,7 +63,7 @@ class Theory:
         source: where it was published.
         samplings: those it was made for.
         assumes: in words.
-        predict: the stationary state of a case.
+        stationary_state: of a case that has one.
         stability_limit: learning rate beyond which there is none.
     """
 
@@ -61,8 +71,14 @@ class Theory:
     source: str
     samplings: tuple[str, ...]
     assumes: str
-    predict: Callable[[Case], Prediction]
+    stationary_state: Callable[[Case], Prediction]
     stability_limit: Callable[[Case], float]
+
+    def predict(self, case: Case) -> Prediction:
+        """The stationary state of a case; infinite beyond the limit."""
+        if case.hyper.learning_rate >= self.stability_limit(case):
+            return _no_stationary_state(case)
+        return self.stationary_state(case)
 
 
 def _of_predictor(case: Case, model: sgd.Predictor) -> Prediction:
