@@ -290,7 +290,7 @@ def test_the_limit_of_own_hessians_is_that_of_the_mean_square():
     x = np.array([0.2, 0.5, 1.0, 1.9])
     problem = LinearProblem("four", x[:, None], np.zeros(4), 0.0, np.eye(1), additive=False)
     experiment = replace(declared("linear", momentum=0.0), sampler=Sampler("with_replacement", 1))
-    found = stability_limit(experiment, problem, 1, Population(size=512, copies=8, updates=256))
+    found = stability_limit(experiment, problem, 1, Population(size=512, copies=8, updates=96))
     exact = 2 * np.mean(x**2) / np.mean(x**4)
     assert abs(found.value - exact) < 4 * found.standard_error < 0.1 * exact
 

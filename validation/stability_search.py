@@ -24,6 +24,8 @@ __all__ = ["Limit", "Population", "stability_limit"]
 _FAR = 1e9
 _BRACKET = 1e-3
 _STRIDE = 1
+# The same where there is no noise, and nothing is drawn; no more than numbers can bear to grow.
+_QUIET = 16
 # Memories of the velocity, 1/(1 − β), in the updates of a population: an oscillation that the
 # momentum damps slowly must not be taken for growth.
 _MEMORIES = 20
@@ -128,7 +130,7 @@ def _growth(
     rule, parameters = rule_of(experiment.optimizer)
     ensemble = simulator(problem, population.size * population.copies, seed)
     generator = np.random.default_rng(seed)
-    stride = _stride(experiment, len(problem.targets))
+    stride = _QUIET if problem.additive else _stride(experiment, len(problem.targets))
     position = np.zeros((ensemble.replicas, len(problem.curvatures)))
     position[:, np.argmax(problem.curvatures)] = _FAR
     velocity = np.zeros_like(position)
