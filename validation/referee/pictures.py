@@ -60,7 +60,8 @@ def picture(name: str, judgement: Judgement) -> Figure | None:
         for handles, labels in named
         for handle, label in zip(handles, labels, strict=True)
     }
-    figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=7, fontsize=8)
+    columns = 2 * len(samplers) + 1
+    figure.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=columns, fontsize=8)
     return figure
 
 
