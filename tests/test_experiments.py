@@ -125,6 +125,8 @@ def test_a_named_file_counts_by_its_content(read, tmp_path):
     assert read(text).identity != first
     (tmp_path / "w.safetensors").write_bytes(b"one")
     assert read(text).identity == first != IDENTITY
+    (tmp_path / "renamed.safetensors").write_bytes(b"one")
+    assert read(text.replace("w.safe", "renamed.safe")).identity == first
     (tmp_path / "w.safetensors").unlink()
     with pytest.raises(ValueError, match=r"digits names w\.safetensors, which cannot be read"):
         _ = read(text).identity
@@ -146,7 +148,7 @@ def test_code_of_ones_own_counts_by_its_file(read, tmp_path, monkeypatch):
 
 def test_the_hessians_directions_are_no_file_and_part_of_the_identity(read):
     experiment = read(TEXT).varied({"record.directions": "hessian"})
-    assert experiment.files == ()
+    assert experiment.content["record"]["directions"] == "hessian"
     assert experiment.identity != IDENTITY
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import tyro
@@ -18,12 +18,12 @@ from validation.engines import perform
 from validation.experiments import Cell, cells, find_experiment, read_experiment
 from validation.linear import Effort, linear_subjects, planned_updates
 from validation.linear import run as run_linear
-from validation.measured_curvature import Effort as CurvatureEffort
 from validation.measured_curvature import measure_curvature
 from validation.published import report as published_report
 from validation.referee import report as referee_report
 from validation.referee.judgement import Judgement, judge
 from validation.run_list import listed
+from validation.staged_experiments import Effort as CurvatureEffort
 from validation.sweeps import spawned_pool
 from validation.sweeps import sweep as run_sweep
 
@@ -141,7 +141,6 @@ def curvature(
     file: tyro.conf.Positional[str],
     root: Path = RUNS,
     seed: int | None = None,
-    kind: Literal["hessian", "gauss_newton"] = "hessian",
     output: Path | None = None,
     effort: CurvatureEffort = CURVATURE_EFFORT,
     device: str = "cpu",
@@ -152,7 +151,6 @@ def curvature(
         file: an experiment's TOML file, or the name of one in the folder experiments.
         root: folder of all runs.
         seed: of the run; by default the experiment's first.
-        kind: of the whole Hessian, or of its Gauss-Newton part.
         output: folder of weights, directions and spectrum; by default the run's own.
         effort: how much is measured.
         device: any torch device.
@@ -161,9 +159,7 @@ def curvature(
     cell = Cell(experiment, experiment.seeds[0] if seed is None else seed)
     folder = root / cell.folder
     target = folder / "curvature" if output is None else output
-    found = measure_curvature(
-        experiment, cell.seed, folder, target, kind=kind, effort=effort, device=device
-    )
+    found = measure_curvature(experiment, cell.seed, folder, target, effort=effort, device=device)
     pairs = zip(found["eigenvalues"], found["residuals"], found["noise_along"], strict=True)
     tqdm.write("eigenvalue  residual  noise along it, one example")
     tqdm.write(

@@ -25,14 +25,19 @@ class GradientNoise:
     Args:
         along: uᵀΣu of every direction, (k,).
         total: tr Σ.
-        mean_square: |⟨g⟩|², what is left of the gradient of the loss.
+        mean: ⟨g⟩, what is left of the gradient of the loss, (parameters,).
         examples: N.
     """
 
     along: Array
     total: float
-    mean_square: float
+    mean: Array
     examples: int
+
+    @property
+    def mean_square(self) -> float:
+        """|⟨g⟩|²."""
+        return float(self.mean @ self.mean)
 
 
 def gradient_noise(
@@ -71,7 +76,5 @@ def gradient_noise(
         mean += gradients.double().sum(dim=0).cpu()
     along = np.concatenate(projected)
     mean /= len(along)
-    mean_square = float(mean.square().sum())
-    return GradientNoise(
-        along.var(axis=0), total / len(along) - mean_square, mean_square, len(along)
-    )
+    total = total / len(along) - float(mean.square().sum())
+    return GradientNoise(along.var(axis=0), total, mean.numpy(), len(along))

@@ -13,6 +13,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -28,8 +29,10 @@ __all__ = [
     "Record",
     "Sampler",
     "cells",
+    "declared_experiment",
     "find_experiment",
     "read_experiment",
+    "read_tables",
 ]
 
 _OWN = Path(__file__).parent.parent / "experiments"
@@ -199,20 +202,16 @@ class Experiment:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What is hashed: plain types, with the digests of files and own functions named."""
+        """What is hashed: plain types, with digests in the place of files, and of own functions."""
         declared = asdict(self)
         for place in ("folder", "seeds", "name"):
             del declared[place]
+        places = (declared["model"], "weights"), (declared["record"], "directions")
+        for section, entry in (*places, (declared["data"]["options"], "path")):
+            if section.get(entry) not in (None, HESSIAN):
+                section[entry] = _digest(str(section[entry]), self)
         own = (name for name in (self.model.name, self.data.name) if ":" in name)
-        digests = {str(name): _digest(name, self) for name in self.files}
-        return {**declared, "files": digests | {name: _digest_of_code(name) for name in own}}
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Files that it names, as it names them."""
-        path = self.data.options.get("path")
-        named = (self.model.weights, self.record.directions, path)
-        return tuple(str(name) for name in named if name not in (None, HESSIAN))
+        return {**declared, "files": {name: _digest_of_code(name) for name in own}}
 
     @property
     def identity(self) -> str:
@@ -258,15 +257,26 @@ def _digest(name: str, experiment: Experiment) -> str:
     total = hashlib.sha256()
     for file in files:
         try:
-            with file.open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256")
+            found = _file_digest(file, *_version(file))
         except OSError as error:
             raise ValueError(
                 f"{experiment.name} names {name}, which cannot be read at {path}: {error}. "
                 "Paths begin at the folder of the experiment's file."
             ) from error
-        total.update(found.digest())
+        total.update(found)
     return total.hexdigest()
+
+
+def _version(file: Path) -> tuple[int, int, int]:
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+# Directions of a large network are gigabytes, and a run asks for its identity more than once.
+@lru_cache(maxsize=64)
+def _file_digest(file: Path, *version: int) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _digest_of_code(name: str) -> str:
@@ -320,14 +330,33 @@ class _Declaration:
     sweep: Mapping[str, list[Any]]
 
 
-def _parsed(path: Path) -> _Declaration:
+def read_tables(path: Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises:
+        ValueError: naming the file and what is wrong.
+    """
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path} cannot be read as TOML: {error}") from error
-    points, sweep = declared.pop("points", [{}]), declared.pop("sweep", {})
     if "folder" in declared:
         raise ValueError(f"{path}: folder is that of the file and cannot be declared.")
+    return declared
+
+
+def declared_experiment(tables: Mapping[str, Any], path: Path) -> Experiment:
+    """The experiment that the tables of a file declare.
+
+    Raises:
+        ValueError: naming the file, the entry, its value and what is allowed.
+    """
+    return replace(_checked(tables, str(path)), folder=path.resolve().parent)
+
+
+def _parsed(path: Path) -> _Declaration:
+    declared = read_tables(path)
+    points, sweep = declared.pop("points", [{}]), declared.pop("sweep", {})
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         raise ValueError(f"{path}: points = {points!r}: give tables, [[points]].")
     if not isinstance(sweep, dict):
@@ -337,8 +366,7 @@ def _parsed(path: Path) -> _Declaration:
     for name, values in sweep.items():
         if not isinstance(values, list) or not values:
             raise ValueError(f'{path}: sweep."{name}" = {values!r}: give a list of values.')
-    experiment = replace(_checked(declared, str(path)), folder=path.resolve().parent)
-    return _Declaration(experiment, tuple(points), sweep)
+    return _Declaration(declared_experiment(declared, path), tuple(points), sweep)
 
 
 def read_experiment(path: Path) -> Experiment:

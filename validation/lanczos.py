@@ -16,7 +16,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from validation.data import Array
 
-__all__ = ["RitzValues", "lanczos_quadrature"]
+__all__ = ["RitzValues", "deflated", "lanczos_quadrature", "vector_quadrature"]
 
 # Relative to the largest entry so far: what is left of a Krylov space that is exhausted.
 _EXHAUSTED = 1e-10
@@ -61,6 +61,38 @@ def lanczos_quadrature(
         found, vectors = eigh_tridiagonal(diagonal, beside)
         values[probe, : len(found)], weights[probe, : len(found)] = found, vectors[0] ** 2
     return RitzValues(values, weights, size)
+
+
+def vector_quadrature(operator: LinearOperator, vector: Array, steps: int) -> tuple[Array, Array]:
+    """Nodes θ and weights w with vᵀf(H)v ≈ Σ_j w_j f(θ_j), exact for polynomials below 2·steps.
+
+    Args:
+        operator: symmetric.
+        vector: v; where it is zero there is one node, of weight zero.
+        steps: of Lanczos.
+    """
+    square = float(vector @ vector)
+    if not square:
+        return np.zeros(1), np.zeros(1)
+    nodes, vectors = eigh_tridiagonal(*_tridiagonal(operator, vector, min(steps, len(vector))))
+    return nodes, square * vectors[0] ** 2
+
+
+def deflated(operator: LinearOperator, vectors: Array) -> LinearOperator:
+    """The same on what is orthogonal to orthonormal vectors, and 0 along them.
+
+    Args:
+        operator: symmetric, (P, P).
+        vectors: (P, k).
+    """
+
+    def less(x: Array) -> Array:
+        return np.asarray(x - vectors @ (vectors.T @ x))
+
+    def product(x: Array) -> Array:
+        return less(operator @ less(np.asarray(x, dtype=float)).astype(operator.dtype))
+
+    return LinearOperator(operator.shape, matvec=product, matmat=product, dtype=operator.dtype)
 
 
 def _tridiagonal(operator: LinearOperator, start: Array, steps: int) -> tuple[Array, Array]:

@@ -4,49 +4,43 @@ weights.safetensors       the model's state: `model.weights` of the next experim
 directions.safetensors    eigenvectors, one a column: `record.directions` of the next one
 spectrum.npz              Ritz values, weights and σ² = tr Σ / tr H, for `sgdtheory advise`
 curvature.json            eigenvalues with residuals, trace, noise along the eigenvectors
+forces.npz                what drives the mean: ∇L and ∇tr H, each as a measure over eigenvalues
 """
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from scipy.sparse.linalg import LinearOperator
 
 from validation.checkpoints import read_checkpoint
 from validation.directions import write_directions
 from validation.durable_files import written_whole
-from validation.example_gradients import gradient_noise
+from validation.estimators import Estimate
+from validation.example_curvatures import (
+    Batches,
+    curvature_spread,
+    gauss_newton_trace,
+    total_curvature_spread,
+)
+from validation.example_gradients import GradientNoise, gradient_noise
 from validation.experiments import Experiment
-from validation.lanczos import lanczos_quadrature
-from validation.network_curvature import loss_curvature, top_eigenpairs, trace
+from validation.lanczos import RitzValues, deflated, lanczos_quadrature, vector_quadrature
+from validation.network_curvature import Eigenpairs, loss_curvature, top_eigenpairs, trace
+from validation.noise_induced_force import trace_gradient
 from validation.run_folder import RunFolder
+from validation.staged_experiments import Effort
 from validation.torch_training import Training
 
-__all__ = ["Effort", "measure_curvature"]
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured.
-
-    Args:
-        eigenpairs: the largest ones.
-        examples: of the data, from its beginning; 0 for all.
-        batch: examples in memory at once.
-        probes: of trace and density.
-        steps: of Lanczos, of every probe.
-    """
-
-    eigenpairs: int = 20
-    examples: int = 0
-    batch: int = 64
-    probes: int = 4
-    steps: int = 60
+__all__ = ["ended_training", "measure_curvature", "write_arrays"]
 
 
 def measure_curvature(
@@ -55,8 +49,7 @@ def measure_curvature(
     run: Path,
     folder: Path,
     *,
-    kind: str = "hessian",
-    effort: Effort = Effort(),
+    effort: Effort,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Measure at the end of a complete run.
@@ -66,8 +59,7 @@ def measure_curvature(
         seed: of the run.
         run: its folder.
         folder: of the files; made if need be.
-        kind: "hessian" or "gauss_newton".
-        effort: how much is measured.
+        effort: what is measured, and how much.
         device: any torch device.
 
     Returns:
@@ -76,17 +68,20 @@ def measure_curvature(
     Raises:
         ValueError: for a run that is not complete, or a model whose examples are coupled.
     """
-    training = _ended(experiment, seed, run, device)
+    training = ended_training(experiment, seed, run, device)
     batches = _batches(training, effort)
-    curvature = loss_curvature(kind, training.model, experiment.loss.name, batches)
+    loss_name = experiment.loss.name
+    curvature = loss_curvature(effort.kind, training.model, loss_name, batches)
     pairs = top_eigenpairs(curvature, effort.eigenpairs, seed)
-    whole = trace(curvature, max(2, effort.probes), seed)
-    density = lanczos_quadrature(curvature, effort.steps, effort.probes, seed)
-    noise = gradient_noise(training.model, experiment.loss.name, batches, pairs.vectors)
+    rest = deflated(curvature, pairs.vectors)
+    whole = _whole_trace(experiment, effort, training, batches, pairs, rest, seed)
+    density = lanczos_quadrature(rest, effort.steps, effort.probes, seed)
+    noise = gradient_noise(training.model, loss_name, batches, pairs.vectors)
+    spread = total_curvature_spread(training.model, loss_name, batches, max(2, effort.probes), seed)
     found = {
         "experiment": experiment.identity,
         "seed": seed,
-        "kind": kind,
+        "kind": effort.kind,
         "examples": noise.examples,
         "eigenvalues": pairs.values.tolist(),
         "residuals": pairs.residuals.tolist(),
@@ -95,25 +90,105 @@ def measure_curvature(
         "noise_along": noise.along.tolist(),
         "noise_total": noise.total,
         "squared_gradient": noise.mean_square,
+        "curvature_spread_along": curvature_spread(
+            training.model, loss_name, batches, pairs.vectors
+        ).tolist(),
+        "curvature_spread_total": float(spread.value),
+        "curvature_spread_total_error": float(spread.standard_error),
     }
     folder.mkdir(parents=True, exist_ok=True)
+    forces = _forces(training, loss_name, batches, curvature, noise, effort, seed)
+    write_arrays(folder / "forces.npz", forces)
     with written_whole(folder / "weights.safetensors") as temporary:
         save_file(training.model.state_dict(), temporary)
-    write_directions(folder / "directions.safetensors", torch.as_tensor(pairs.vectors))
-    with written_whole(folder / "spectrum.npz") as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            ritz_values=density.ritz_values,
-            weights=density.weights,
-            dimension=density.dimension,
-            noise_scale=noise.total / float(whole.value),
-        )
+    write_directions(folder / "directions.safetensors", torch.as_tensor(pairs.vectors).float())
+    joined = _joined(pairs, density)
+    write_arrays(
+        folder / "spectrum.npz",
+        {
+            "ritz_values": joined.ritz_values,
+            "weights": joined.weights,
+            "dimension": joined.dimension,
+            "noise_scale": noise.total / float(whole.value),
+        },
+    )
+    # The last: where it is, all is.
     with written_whole(folder / "curvature.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n")
     return found
 
 
-def _ended(experiment: Experiment, seed: int, run: Path, device: str) -> Training:
+def _whole_trace(
+    experiment: Experiment,
+    effort: Effort,
+    training: Training,
+    batches: Batches,
+    pairs: Eigenpairs,
+    rest: LinearOperator,
+    seed: int,
+) -> Estimate:
+    """Exact where it can be; else the largest eigenvalues, and Hutchinson's of the rest."""
+    if (effort.kind, experiment.loss.name) == ("gauss_newton", "half_squared_error"):
+        exact = gauss_newton_trace(training.model, batches)
+        return Estimate(np.asarray(exact), np.zeros(()), 1)
+    left = trace(rest, max(2, effort.probes), seed)
+    return replace(left, value=left.value + pairs.values.sum())
+
+
+def _joined(pairs: Eigenpairs, rest: RitzValues) -> RitzValues:
+    """The largest eigenvalues, each once, and what probes have seen of the others."""
+    size, count = rest.dimension, len(pairs.values)
+    shape = len(rest.ritz_values), count
+    values = np.hstack([np.broadcast_to(pairs.values, shape), rest.ritz_values])
+    weights = np.hstack([np.full(shape, 1 / size), rest.weights * (1 - count / size)])
+    return RitzValues(values, weights, size)
+
+
+def _forces(
+    training: Training,
+    loss_name: str,
+    batches: Batches,
+    curvature: LinearOperator,
+    noise: GradientNoise,
+    effort: Effort,
+    seed: int,
+) -> dict[str, Any]:
+    """∇L, ∇tr H and their sum in units of their lengths, each as nodes and weights."""
+    along = {"gradient": noise.mean, "trace_gradient": np.zeros_like(noise.mean)}
+    found: dict[str, Any] = {"trace_gradient_squared": 0.0, "trace_gradient_squared_error": 0.0}
+    if effort.force_probes:
+        exact = copy.deepcopy(training.model).double()
+        wide = [(_wide(x), _wide(y)) for x, y in batches]
+        force = trace_gradient(exact, loss_name, wide, effort.force_probes, seed)
+        along["trace_gradient"] = force.vector
+        found["trace_gradient_squared"] = force.squared_length
+        found["trace_gradient_squared_error"] = force.squared_length_error
+    along["both"] = sum(
+        (vector / (np.linalg.norm(vector) or 1.0) for vector in along.values()),
+        np.zeros_like(noise.mean),
+    )
+    for name, vector in along.items():
+        nodes, weights = vector_quadrature(curvature, vector, effort.steps)
+        found[f"{name}_nodes"], found[f"{name}_weights"] = nodes, weights
+    return found
+
+
+def _wide(values: torch.Tensor) -> torch.Tensor:
+    return values.double() if values.is_floating_point() else values
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """An npz file that is there whole or not at all."""
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def ended_training(experiment: Experiment, seed: int, run: Path, device: str) -> Training:
+    """A complete training as it ended, its model in evaluation.
+
+    Raises:
+        ValueError: if it is not complete.
+    """
     place = RunFolder(run, experiment.identity, seed)
     checkpoint = read_checkpoint(run, experiment.identity, seed) if place.is_complete() else None
     if checkpoint is None:

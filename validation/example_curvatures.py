@@ -1,0 +1,116 @@
+r"""How differently single examples curve: what makes gradient noise grow with the distance.
+
+At a distance x from the minimum one example's gradient has moved by H_n x, and the noise has gained
+the covariance of that over examples. Over positions with the covariance cI it is c times
+
+.. math:: \frac1N \sum_n H_n^2 - H^2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from validation.data import Array
+from validation.estimators import Estimate, replica_mean
+from validation.losses import loss
+
+__all__ = ["curvature_spread", "gauss_newton_trace", "total_curvature_spread"]
+
+Batches = Sequence[tuple[torch.Tensor, torch.Tensor]]
+
+
+def curvature_spread(
+    model: torch.nn.Module, loss_name: str, batches: Batches, directions: Array
+) -> Array:
+    """(1/N) Σ_n |H_n d|² − |Hd|² of every direction d, (k,).
+
+    Args:
+        model: in evaluation; its parameters in their order, flattened, are θ.
+        loss_name: as in an experiment.
+        batches: inputs and targets; every example once. Memory: batch × parameters.
+        directions: (parameters, k).
+    """
+    named = {name: value.detach() for name, value in model.named_parameters()}
+    buffers = dict(model.named_buffers())
+
+    def of_one(
+        parameters: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
+    ) -> torch.Tensor:
+        outputs = torch.func.functional_call(model, {**parameters, **buffers}, (x[None],))
+        return loss(loss_name)(outputs, y[None])
+
+    def product(
+        along: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        gradient = torch.func.grad(lambda parameters: of_one(parameters, x, y))
+        found: dict[str, torch.Tensor] = torch.func.jvp(gradient, (named,), (along,))[1]
+        return found
+
+    each = torch.func.vmap(product, in_dims=(None, 0, 0))
+    return np.array([_spread(each, _split(column, named), batches) for column in directions.T])
+
+
+def _split(flat: Array, like: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    values = torch.as_tensor(np.ascontiguousarray(flat)).to(next(iter(like.values())))
+    parts = values.split([value.numel() for value in like.values()])
+    return {name: part.view_as(like[name]) for name, part in zip(like, parts, strict=True)}
+
+
+def _spread(each: object, along: dict[str, torch.Tensor], batches: Batches) -> float:
+    squares, count = 0.0, 0
+    mean = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in along.items()}
+    for inputs, targets in batches:
+        products = each(along, inputs, targets)  # type: ignore[operator]
+        squares += sum(float(one.double().square().sum()) for one in products.values())
+        for name, one in products.items():
+            mean[name] += one.double().sum(dim=0)
+        count += len(inputs)
+    return squares / count - sum(float((one / count).square().sum()) for one in mean.values())
+
+
+def total_curvature_spread(
+    model: torch.nn.Module, loss_name: str, batches: Batches, probes: int = 8, seed: int = 0
+) -> Estimate:
+    """tr((1/N) Σ H_n² − H²), the mean over random signs.
+
+    Bias: none.
+
+    Args:
+        model: as of `curvature_spread`; likewise the following.
+        loss_name: as in an experiment.
+        batches: inputs and targets.
+        probes: at least 2.
+        seed: of the signs.
+    """
+    size = sum(value.numel() for value in model.parameters())
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(size, probes))
+    return replica_mean(curvature_spread(model, loss_name, batches, signs))
+
+
+def gauss_newton_trace(model: torch.nn.Module, batches: Batches) -> float:
+    """tr (1/N) Σ_n J_nᵀJ_n, J_n the outputs' derivatives, exactly: half squared errors' own.
+
+    Args:
+        model: in evaluation.
+        batches: inputs and targets; every example once. Memory: batch × parameters.
+    """
+    named = {name: value.detach() for name, value in model.named_parameters()}
+    buffers = dict(model.named_buffers())
+
+    def output(
+        parameters: dict[str, torch.Tensor], x: torch.Tensor, unit: torch.Tensor
+    ) -> torch.Tensor:
+        outputs = torch.func.functional_call(model, {**parameters, **buffers}, (x[None],))
+        return outputs[0] @ unit
+
+    each = torch.func.vmap(torch.func.grad(output), in_dims=(None, 0, None))
+    total, count = 0.0, 0
+    for inputs, targets in batches:
+        for unit in torch.eye(targets.shape[1]).to(targets):
+            slopes = each(named, inputs, unit)
+            total += sum(float(one.double().square().sum()) for one in slopes.values())
+        count += len(inputs)
+    return total / count
