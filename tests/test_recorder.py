@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from validation import recorder as recorder_module
+from validation import projections as projections_module
 from validation.benchmarks.recording import median_interval
 from validation.convention import learning_rate, velocity
 from validation.directions import random_directions, read_directions, write_directions
@@ -132,7 +132,7 @@ def trained(record, directions, rule="heavy ball", model=None, burn_in=4):
 @pytest.mark.parametrize("every", [1, 3, 20])
 @pytest.mark.parametrize("rule", ["plain", "heavy ball", "Nesterov"])
 def test_projects_positions_from_the_start_and_velocities(rule, every, waiting, monkeypatch):
-    monkeypatch.setattr(recorder_module, "_WAITING", waiting)
+    monkeypatch.setattr(projections_module, "_WAITING", waiting)
     record = Record(updates=40, checkpoint_every=10, projections_every=every)
     directions = torch.randn(44, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     kept, states = trained(record, directions, rule)

@@ -19,29 +19,45 @@ from validation.experiments import Cell, cells, find_experiment, read_experiment
 from validation.linear import Effort, linear_subjects, planned_updates
 from validation.linear import run as run_linear
 from validation.measured_curvature import measure_curvature
+from validation.past_convergence import report as staged_report
+from validation.past_convergence.staged_runs import run_staged
 from validation.published import report as published_report
 from validation.referee import report as referee_report
 from validation.referee.judgement import Judgement, judge
 from validation.run_list import listed
 from validation.staged_experiments import Effort as CurvatureEffort
-from validation.sweeps import spawned_pool
+from validation.staged_experiments import StagedExperiment, is_staged, read_staged
+from validation.sweeps import SweepOutcome, spawned_pool
 from validation.sweeps import sweep as run_sweep
 
 EFFORT, CURVATURE_EFFORT = Effort(), CurvatureEffort()
 RUNS = Path("runs")
 
 
-def run(file: tyro.conf.Positional[str], root: Path = RUNS, device: str = "cpu") -> None:
+def run(
+    file: tyro.conf.Positional[str],
+    root: Path = RUNS,
+    device: str = "cpu",
+    workers: int | None = None,
+    output: Path = Path("reports"),
+) -> None:
     """Perform an experiment, once for each of its seeds, or go on where it was killed.
 
-    Points and sweep of the file are left aside: see `sweep`.
+    Points and sweep of the file are left aside: see `sweep`. An experiment in stages is prepared,
+    predicted, recorded and compared, and its report is written.
 
     Args:
         file: an experiment's TOML file, or the name of one in the folder experiments.
         root: folder of all runs.
         device: any torch device.
+        workers: processes for an experiment in stages; one a core by default.
+        output: folder of the reports of experiments in stages.
     """
-    experiment = read_experiment(find_experiment(file))
+    path = find_experiment(file)
+    if is_staged(path):
+        _run_staged(read_staged(path), root, device, workers, output)
+        return
+    experiment = read_experiment(path)
     one = experiment.record.burn_in + experiment.record.updates
     with tqdm(total=one * len(experiment.seeds), unit="update", smoothing=0.05) as bar:
         for seed in experiment.seeds:
@@ -53,6 +69,22 @@ def run(file: tyro.conf.Positional[str], root: Path = RUNS, device: str = "cpu")
             str((root / Cell(experiment, seed).folder).resolve()) for seed in experiment.seeds
         )
     )
+
+
+def _run_staged(
+    staged: StagedExperiment, root: Path, device: str, workers: int | None, output: Path
+) -> None:
+    with spawned_pool(workers) as executor:
+        outcome = run_staged(staged, root, executor, device)
+    _end_of(outcome)
+    _report_staged(staged, root, output)
+
+
+def _report_staged(staged: StagedExperiment, root: Path, output: Path) -> None:
+    found = staged_report.findings(staged, root)
+    path = staged_report.write(found, output / staged.name)
+    tqdm.write("\n".join(staged_report.lines(found)))
+    tqdm.write(f"report: {path.resolve()}")
 
 
 def sweep(
@@ -75,6 +107,10 @@ def sweep(
         outcome = run_sweep(
             cells(find_experiment(file)), perform, root, executor=executor, device=device
         )
+    _end_of(outcome)
+
+
+def _end_of(outcome: SweepOutcome) -> None:
     tqdm.write(
         f"{len(outcome.done)} cells done, {len(outcome.skipped)} complete before, "
         f"{len(outcome.failed)} failed."

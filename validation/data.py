@@ -139,16 +139,113 @@ def features(path: Path, standardize: bool = True) -> Regression:
     return Regression("features", np.hstack([scaled, np.ones((len(scaled), 1))]), targets)
 
 
-def digits_images(size: int = 32) -> Examples:
-    """1797 images of digits in [0, 1], enlarged to (3, size, size); the label one-hot."""
+def digits_images(size: int = 32, examples: int = 0, label_errors: float = 0.0) -> Examples:
+    """Images of digits in [0, 1], enlarged to (3, size, size); the label one-hot.
+
+    Args:
+        size: of an edge.
+        examples: from the beginning of the 1797; 0 for all.
+        label_errors: standard deviation of an error that every target has once and for all, unlike
+            `data.label_noise`.
+    """
     data = load_digits()
     images = torch.as_tensor(data.images / 16.0, dtype=torch.float32)[:, None]
     enlarged = torch.nn.functional.interpolate(
         images, size=(size, size), mode="bilinear", align_corners=False
     )
-    labels = torch.as_tensor(data.target)
-    targets = torch.nn.functional.one_hot(labels, 10).to(torch.float32)
-    return Examples("digits_images", enlarged.expand(-1, 3, -1, -1).contiguous(), targets)
+    inputs = enlarged.expand(-1, 3, -1, -1).contiguous()
+    return _classified("digits_images", inputs, data.target, 10, examples, label_errors)
+
+
+def cifar10(path: Path, size: int = 32, examples: int = 0, label_errors: float = 0.0) -> Examples:
+    """Training images of CIFAR-10, standardised by channel, from a folder that torchvision reads.
+
+    Args:
+        path: folder that holds cifar-10-batches-py.
+        size: of an edge; other than 32 they are resized.
+        examples: as of `digits_images`; likewise the following.
+        label_errors: of the targets.
+    """
+    from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
+
+    try:
+        found = CIFAR10(str(path), train=True, download=False)
+    except (RuntimeError, OSError) as error:
+        raise ValueError(
+            f"data.options.path: {path} does not hold CIFAR-10: {error} Give the folder that holds "
+            "cifar-10-batches-py, as torchvision.datasets.CIFAR10 makes it."
+        ) from error
+    count = examples or len(found.data)
+    pixels = torch.as_tensor(found.data[:count]).permute(0, 3, 1, 2) / 255.0
+    if size != pixels.shape[-1]:
+        pixels = torch.nn.functional.interpolate(
+            pixels, size=(size, size), mode="bilinear", align_corners=False, antialias=True
+        )
+    mean, spread = (f(pixels, dim=(0, 2, 3), keepdim=True) for f in (torch.mean, torch.std))
+    inputs = (pixels - mean) / spread
+    return _classified("cifar10", inputs, found.targets[:count], 10, count, label_errors)
+
+
+def imagenet(path: Path, examples: int, size: int = 224, label_errors: float = 0.0) -> Examples:
+    """Images of a folder with one folder a class, cropped and standardised as is usual.
+
+    Evenly many are taken from every class, and all are held in memory: 0.6 MB each at size 224.
+
+    Args:
+        path: folder of the classes' folders, ImageNet's train or any other.
+        examples: how many.
+        size: of an edge.
+        label_errors: as of `digits_images`.
+    """
+    from torchvision import transforms  # type: ignore[import-untyped]
+    from torchvision.datasets import ImageFolder
+
+    steps = [
+        transforms.Resize(size * 8 // 7),
+        transforms.CenterCrop(size),
+        transforms.ToTensor(),
+        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+    try:
+        found = ImageFolder(str(path), transforms.Compose(steps))
+    except (RuntimeError, OSError) as error:
+        raise ValueError(
+            f"data.options.path: {path} holds no classes of images: {error}. Give a folder with a "
+            "folder of images for every class."
+        ) from error
+    if not 1 <= examples <= len(found):
+        raise ValueError(
+            f"data.options.examples = {examples}: {path} has {len(found)} images, give a number of "
+            "them."
+        )
+    chosen = np.linspace(0, len(found) - 1, examples).round().astype(int)
+    images, labels = zip(*(found[int(i)] for i in chosen), strict=True)
+    inputs = torch.stack(images)
+    return _classified("imagenet", inputs, labels, len(found.classes), examples, label_errors)
+
+
+def _classified(
+    name: str,
+    inputs: torch.Tensor,
+    labels: Any,
+    classes: int,
+    examples: int,
+    label_errors: float,
+) -> Examples:
+    """The first so many, all if 0, with labels one-hot and what is wrong with them."""
+    if not 0 <= examples <= len(inputs) or not 0 <= label_errors < np.inf:
+        raise ValueError(
+            f"data.options: examples = {examples}, label_errors = {label_errors}. {name} has "
+            f"{len(inputs)} examples: take so many of them, or 0 for all; errors are a standard "
+            "deviation, 0 or more."
+        )
+    count = examples or len(inputs)
+    chosen = torch.as_tensor(np.asarray(labels[:count]), dtype=torch.int64)
+    targets = torch.nn.functional.one_hot(chosen, classes).to(torch.float32)
+    if label_errors:
+        errors = np.random.default_rng(0).standard_normal(targets.shape)
+        targets = targets + label_errors * torch.as_tensor(errors, dtype=torch.float32)
+    return Examples(name, inputs[:count], targets)
 
 
 PROBLEMS: dict[str, Callable[..., Regression]] = {
@@ -157,7 +254,11 @@ PROBLEMS: dict[str, Callable[..., Regression]] = {
     "power_law": power_law,
     "features": features,
 }
-IMAGES: dict[str, Callable[..., Examples]] = {"digits_images": digits_images}
+IMAGES: dict[str, Callable[..., Examples]] = {
+    "digits_images": digits_images,
+    "cifar10": cifar10,
+    "imagenet": imagenet,
+}
 
 
 def examples(data: Data, folder: Path, dtype: torch.dtype) -> Examples:

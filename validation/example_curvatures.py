@@ -15,6 +15,7 @@ import torch
 
 from validation.data import Array
 from validation.estimators import Estimate, replica_mean
+from validation.forward_mode import begin_forward_mode
 from validation.losses import loss
 
 __all__ = ["curvature_spread", "gauss_newton_trace", "total_curvature_spread"]
@@ -33,6 +34,7 @@ def curvature_spread(
         batches: inputs and targets; every example once. Memory: batch × parameters.
         directions: (parameters, k).
     """
+    begin_forward_mode()
     named = {name: value.detach() for name, value in model.named_parameters()}
     buffers = dict(model.named_buffers())
 

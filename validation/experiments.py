@@ -50,7 +50,8 @@ class Model:
     """What is trained.
 
     Args:
-        name: "linear", "mlp", "resnet18", or a function of one's own, "package.module:function".
+        name: "linear", "mlp", "vgg", "resnet18", or a function of one's own,
+            "package.module:function".
         options: arguments of that function.
         dtype: of its parameters.
         weights: safetensors file that it starts from; by default it is initialised by the seed.
@@ -68,8 +69,8 @@ class Data:
     """What it is trained on.
 
     Args:
-        name: "diabetes", "digits", "power_law", "features", "digits_images", or a function of
-            one's own, "package.module:function".
+        name: "diabetes", "digits", "power_law", "features", "digits_images", "cifar10", "imagenet",
+            or a function of one's own, "package.module:function".
         options: arguments of that function.
         label_noise: standard deviation of the Gaussian error that a target has each time it is
             drawn.

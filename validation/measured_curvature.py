@@ -4,7 +4,8 @@ weights.safetensors       the model's state: `model.weights` of the next experim
 directions.safetensors    eigenvectors, one a column: `record.directions` of the next one
 spectrum.npz              Ritz values, weights and σ² = tr Σ / tr H, for `sgdtheory advise`
 curvature.json            eigenvalues with residuals, trace, noise along the eigenvectors
-forces.npz                what drives the mean: ∇L and ∇tr H, each as a measure over eigenvalues
+trace_gradient.npy        ∇tr H, and force.npz its measure over eigenvalues
+gram.npy                  products of all outputs' gradients, for linearized trainings
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ from validation.example_curvatures import (
     gauss_newton_trace,
     total_curvature_spread,
 )
-from validation.example_gradients import GradientNoise, gradient_noise
+from validation.example_gradients import gradient_noise
 from validation.experiments import Experiment
 from validation.lanczos import RitzValues, deflated, lanczos_quadrature, vector_quadrature
+from validation.linearized_training import output_gram_matrix
 from validation.network_curvature import Eigenpairs, loss_curvature, top_eigenpairs, trace
 from validation.noise_induced_force import trace_gradient
 from validation.run_folder import RunFolder
 from validation.staged_experiments import Effort
 from validation.torch_training import Training
 
-__all__ = ["ended_training", "measure_curvature", "write_arrays"]
+__all__ = ["batches_of", "ended_training", "measure_curvature", "write_arrays"]
 
 
 def measure_curvature(
@@ -69,7 +71,7 @@ def measure_curvature(
         ValueError: for a run that is not complete, or a model whose examples are coupled.
     """
     training = ended_training(experiment, seed, run, device)
-    batches = _batches(training, effort)
+    batches = batches_of(training, effort)
     loss_name = experiment.loss.name
     curvature = loss_curvature(effort.kind, training.model, loss_name, batches)
     pairs = top_eigenpairs(curvature, effort.eigenpairs, seed)
@@ -97,8 +99,7 @@ def measure_curvature(
         "curvature_spread_total_error": float(spread.standard_error),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    forces = _forces(training, loss_name, batches, curvature, noise, effort, seed)
-    write_arrays(folder / "forces.npz", forces)
+    _measure_force(training, loss_name, batches, curvature, effort, seed, folder)
     with written_whole(folder / "weights.safetensors") as temporary:
         save_file(training.model.state_dict(), temporary)
     write_directions(folder / "directions.safetensors", torch.as_tensor(pairs.vectors).float())
@@ -112,6 +113,9 @@ def measure_curvature(
             "noise_scale": noise.total / float(whole.value),
         },
     )
+    if effort.linearized:
+        with written_whole(folder / "gram.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, output_gram_matrix(training))
     # The last: where it is, all is.
     with written_whole(folder / "curvature.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n")
@@ -144,33 +148,28 @@ def _joined(pairs: Eigenpairs, rest: RitzValues) -> RitzValues:
     return RitzValues(values, weights, size)
 
 
-def _forces(
+def _measure_force(
     training: Training,
     loss_name: str,
     batches: Batches,
     curvature: LinearOperator,
-    noise: GradientNoise,
     effort: Effort,
     seed: int,
-) -> dict[str, Any]:
-    """∇L, ∇tr H and their sum in units of their lengths, each as nodes and weights."""
-    along = {"gradient": noise.mean, "trace_gradient": np.zeros_like(noise.mean)}
-    found: dict[str, Any] = {"trace_gradient_squared": 0.0, "trace_gradient_squared_error": 0.0}
+    folder: Path,
+) -> None:
+    """∇ tr H, and as nodes and weights over eigenvalues."""
+    slope = np.zeros(curvature.shape[0])
+    found: dict[str, Any] = {"squared": 0.0, "squared_error": 0.0}
     if effort.force_probes:
         exact = copy.deepcopy(training.model).double()
         wide = [(_wide(x), _wide(y)) for x, y in batches]
         force = trace_gradient(exact, loss_name, wide, effort.force_probes, seed)
-        along["trace_gradient"] = force.vector
-        found["trace_gradient_squared"] = force.squared_length
-        found["trace_gradient_squared_error"] = force.squared_length_error
-    along["both"] = sum(
-        (vector / (np.linalg.norm(vector) or 1.0) for vector in along.values()),
-        np.zeros_like(noise.mean),
-    )
-    for name, vector in along.items():
-        nodes, weights = vector_quadrature(curvature, vector, effort.steps)
-        found[f"{name}_nodes"], found[f"{name}_weights"] = nodes, weights
-    return found
+        slope = force.vector
+        found = {"squared": force.squared_length, "squared_error": force.squared_length_error}
+    found["nodes"], found["weights"] = vector_quadrature(curvature, slope, effort.steps)
+    write_arrays(folder / "force.npz", found)
+    with written_whole(folder / "trace_gradient.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, slope)
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:
@@ -202,7 +201,8 @@ def ended_training(experiment: Experiment, seed: int, run: Path, device: str) ->
     return training
 
 
-def _batches(training: Training, effort: Effort) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def batches_of(training: Training, effort: Effort) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The examples that curvature is measured on, so many in memory at once."""
     inputs, targets = training.examples
     count = min(effort.examples or len(inputs), len(inputs))
     return list(

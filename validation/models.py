@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -19,7 +20,7 @@ from validation.named_functions import call_with_options, named_function
 from validation.residual_network import freeze_statistics, resnet18
 from validation.samplers import generator
 
-__all__ = ["MODELS", "LinearReplicas", "mlp", "model"]
+__all__ = ["MODELS", "LinearReplicas", "mlp", "model", "vgg"]
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -66,9 +67,40 @@ def mlp(examples: Examples, width: int = 64, depth: int = 2) -> torch.nn.Module:
     return torch.nn.Sequential(*layers)
 
 
+def vgg(examples: Examples, width: int = 16, blocks: int = 3) -> torch.nn.Module:
+    """Plain convolutions in the manner of VGG: no skips, no normalization, nothing random.
+
+    Args:
+        examples: images, (N, channels, height, width).
+        width: channels of the first block; every block doubles them.
+        blocks: two 3×3 convolutions each, then a pooling that halves the image.
+    """
+    shape = examples.inputs.shape
+    if len(shape) != 4 or min(shape[2:]) < 2**blocks or min(width, blocks) < 1:
+        raise ValueError(
+            f"model.options: width = {width}, blocks = {blocks}, for inputs of {examples.name} of "
+            f"the shape {tuple(shape)}. vgg takes images, (examples, channels, height, width), and "
+            "halves them in every block: give at least one channel and one block, and no more "
+            "blocks than the images can be halved."
+        )
+    layers: list[torch.nn.Module] = []
+    channels = shape[1]
+    for block in range(blocks):
+        for _ in range(2):
+            convolution = torch.nn.Conv2d(channels, width * 2**block, 3, padding=1)
+            torch.nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            torch.nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+            layers += [convolution, torch.nn.ReLU()]
+            channels = width * 2**block
+        layers.append(torch.nn.MaxPool2d(2))
+    layers += [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(channels, examples.targets.shape[1]))
+
+
 MODELS: dict[str, Callable[..., torch.nn.Module]] = {
     "linear": linear,
     "mlp": mlp,
+    "vgg": vgg,
     "resnet18": resnet18,
 }
 
@@ -115,11 +147,15 @@ def model(
 def _load(module: torch.nn.Module, path: Path) -> None:
     """Take all parameters and buffers from a file, which must hold them and no others."""
     try:
-        found = load_file(path)
-    except (OSError, SafetensorError) as error:
+        if path.suffix in (".pt", ".pth"):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            found = load_file(path)
+    except (OSError, SafetensorError, UnpicklingError) as error:
         raise ValueError(
-            f"model.weights: {path} cannot be read as safetensors: {error}. Write the model's "
-            "state_dict with safetensors.torch.save_file."
+            f"model.weights: {path} cannot be read as safetensors, nor, where its name ends in "
+            f".pt or .pth, as a state_dict of torch.save: {error}. Write the model's state_dict "
+            "with safetensors.torch.save_file."
         ) from error
     wanted = module.state_dict()
     wrong = [

@@ -18,6 +18,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from validation.data import Array
 from validation.estimators import Estimate, replica_mean
+from validation.forward_mode import begin_forward_mode
 from validation.losses import loss
 
 __all__ = [
@@ -66,13 +67,12 @@ def loss_curvature(
     if kind not in KINDS:
         raise ValueError(f"kind = {kind!r}: there are {', '.join(KINDS)}.")
     _require_independent_examples(model)
+    begin_forward_mode()
     with warnings.catch_warnings():
-        # A library that curvlinops loads, and torch's own forward mode when it is first used, are
-        # compiled by a part of torch that is going away.
+        # A library that curvlinops loads is compiled by a part of torch that is going away.
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")
         from curvlinops import GGNLinearOperator, HessianLinearOperator
 
-        torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))
     made = HessianLinearOperator if kind == "hessian" else GGNLinearOperator
     count = sum(len(inputs) for inputs, _ in batches)
     found = made(

@@ -19,7 +19,7 @@ import torch
 from validation.data import Array
 from validation.losses import loss
 
-__all__ = ["TraceGradient", "full_gradient", "trace_gradient"]
+__all__ = ["TraceGradient", "direction_sum", "full_gradient", "trace_gradient"]
 
 # Of the displacement in units of a unit normal vector: far above rounding in float64, and so near
 # that fourth derivatives do not count.
@@ -100,3 +100,11 @@ def _mean(samples: Array) -> TraceGradient:
     # Each probe is in n − 1 of the pairs: the U-statistic's projection.
     error = 2 * np.std(apart / (count - 1), ddof=1) / np.sqrt(count)
     return TraceGradient(samples.mean(axis=0), float(square), float(error))
+
+
+def direction_sum(*vectors: Array) -> Array:
+    """The sum of vectors, each in units of its length; zero ones add nothing.
+
+    The measure of a sum over eigenvalues, less those of its terms, is what two forces do together.
+    """
+    return np.asarray(sum(vector / (np.linalg.norm(vector) or 1.0) for vector in vectors))

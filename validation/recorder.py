@@ -15,19 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from validation.convention import velocity
 from validation.displacement_kernel import Displacement
 from validation.experiments import Record
+from validation.projections import FollowedStates, ProjectedStates, Projections, along
 
 __all__ = ["Keep", "Recorder", "checkpoint_interval"]
 
 Keep: TypeAlias = Callable[[str, int, NDArray[Any]], None]
 """Takes rows of an array: its name, the index of the first row, the rows."""
-
-# Bytes of differences that wait for their projection.
-_WAITING = 2**28
-# Parameters whose product is summed in their own precision, before float64 takes over.
-_SLICE = 2**16
 
 
 def checkpoint_interval(record: Record) -> int:
@@ -76,26 +71,23 @@ class Recorder:
         self._lengths = torch.empty(
             (checkpoint_interval(record), 2, record.replicas), dtype=exact, device=like.device
         )
-        self._projected: list[torch.Tensor] = []
-        self._waiting = 0
-        self._block = like.new_empty((self._block_rows(), 2, *like.shape))
+        self._projections = self._projecting() if self._directions.shape[1] else None
         if start is None:
             self._keep_start()
+
+    def _projecting(self) -> Projections:
+        every, most = self._record.projections_every, checkpoint_interval(self._record)
+        watched = self._parameters, self._optimizer, self._displacement, self._directions
+        if every == 1:
+            return FollowedStates(*watched, most)
+        return ProjectedStates(*watched, every, most, self._update)
 
     def _keep_start(self) -> None:
         start = self._displacement.start
         if self._record.snapshots_every:
             self._keep("snapshots", 0, start.cpu().numpy()[None])
         if self._directions.shape[1]:
-            self._keep("start", 0, self._along(start).double().cpu().numpy())
-
-    def _block_rows(self) -> int:
-        """Projections that are taken in one product; nothing that a restart changes."""
-        if not self._directions.shape[1]:
-            return 0
-        most = max(1, checkpoint_interval(self._record) // self._record.projections_every)
-        start = self._displacement.start
-        return int(min(most, max(1, _WAITING // (2 * start.numel() * start.element_size()))))
+            self._keep("start", 0, along(start, self._directions))
 
     @property
     def start(self) -> torch.Tensor:
@@ -111,41 +103,13 @@ class Recorder:
         """Record the state after one more update."""
         row = self._update - self._flushed
         self._update += 1
-        if len(self._block) and self._update % self._record.projections_every == 0:
-            self._take_state()
+        if self._projections is not None:
+            self._projections.take()
         self._displacement.measure(self._lengths[row])
         every = self._record.snapshots_every
         if every and self._update % every == 0:
             snapshot = self._displacement.previous.cpu().numpy()[None]
             self._keep("snapshots", self._update // every, snapshot)
-
-    def _take_state(self) -> None:
-        """θ_k − θ_0 and v_k, before the displacement forgets θ_{k−1}, which v_k may need."""
-        offsets, velocities = self._block[self._waiting]
-        for parameter, row, place in zip(
-            self._parameters, self._displacement.rows(), self._displacement.places, strict=True
-        ):
-            torch.sub(row, self._displacement.start[:, place], out=offsets[:, place])
-            before = self._displacement.previous[:, place].view(parameter.shape)
-            out = velocities[:, place].view(parameter.shape)
-            velocity(self._optimizer, parameter, before, out)
-        self._waiting += 1
-        if self._waiting == len(self._block):
-            self._project()
-
-    def _project(self) -> None:
-        shape = (self._waiting, 2, self._record.replicas, self._directions.shape[1])
-        rows = self._block[: self._waiting].flatten(0, 2)
-        self._projected.append(self._along(rows).view(shape).cpu())
-        self._waiting = 0
-
-    def _along(self, rows: torch.Tensor) -> torch.Tensor:
-        """Dᵀ of every row, (…, P) → (…, k)."""
-        total = self._lengths.new_zeros((len(rows), self._directions.shape[1]))
-        for first in range(0, rows.shape[1], _SLICE):
-            part = slice(first, first + _SLICE)
-            total += rows[:, part] @ self._directions[part]
-        return total
 
     def flush(self) -> None:
         """Hand over all that was recorded since the last time.
@@ -164,14 +128,13 @@ class Recorder:
         if count:
             self._keep("local_displacement", first, lengths[:, 0])
             self._keep("global_displacement", first, lengths[:, 1])
-        if self._waiting:
-            self._project()
-        if self._projected:
-            states = torch.cat(self._projected).double().numpy()
-            projected = first // self._record.projections_every
-            self._keep("positions", projected, states[:, 0])
-            self._keep("velocities", projected, states[:, 1])
-        self._projected, self._flushed = [], self._update
+        if self._projections is not None:
+            positions, velocities = self._projections.rows()
+            if len(positions):
+                projected = first // self._record.projections_every
+                self._keep("positions", projected, positions)
+                self._keep("velocities", projected, velocities)
+        self._flushed = self._update
 
 
 def _check(parameters: Sequence[torch.Tensor], replicas: int) -> None:

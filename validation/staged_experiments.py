@@ -44,6 +44,8 @@ class Effort:
         probes: of trace and density.
         steps: of Lanczos, of every probe.
         force_probes: pairs of points at which the gradient of the trace is measured; 0 for none.
+        linearized: trainings of the network with its Hessian held fixed beside each record, the
+            first with the record's own batches; their memory is N·outputs × parameters.
     """
 
     __pydantic_config__ = _STRICT
@@ -54,6 +56,7 @@ class Effort:
     probes: _Positive = 4
     steps: _Positive = 60
     force_probes: Annotated[int, Field(ge=0)] = 0
+    linearized: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)

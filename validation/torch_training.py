@@ -46,7 +46,8 @@ class Training:
         self.optimizer = _optimizer(experiment.optimizer, self.parameters)
         self.step = 0
         self.examples = data.inputs.to(device), data.targets.to(device)
-        self._loss = loss(experiment.loss.name)
+        self.loss_name = experiment.loss.name
+        self._loss = loss(self.loss_name)
         # The first replica draws as a run of one does; the others have seeds of their own.
         seeds = [seed, *(stream_seed(seed, "replica", r) for r in range(1, replicas))]
         how, size = experiment.sampler.name, experiment.sampler.batch_size

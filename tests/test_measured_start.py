@@ -1,0 +1,176 @@
+"""What is measured where a record begins, against matrices and derivatives written down."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_network_curvature import LOSSES, of_flat, problem, written_down
+from torch.func import hessian, jacrev
+
+from validation.data import examples
+from validation.example_curvatures import (
+    curvature_spread,
+    gauss_newton_trace,
+    total_curvature_spread,
+)
+from validation.experiments import Data, Experiment, Loss, Model, Optimizer, Record, Sampler
+from validation.forward_mode import begin_forward_mode
+from validation.lanczos import deflated, vector_quadrature
+from validation.linearized_training import (
+    linearized_displacement,
+    output_gram_matrix,
+    output_residuals,
+)
+from validation.losses import loss
+from validation.models import model
+from validation.network_curvature import loss_curvature, top_eigenpairs
+from validation.noise_induced_force import direction_sum, full_gradient, trace_gradient
+from validation.torch_training import Training
+
+begin_forward_mode()
+
+
+def hessians_one_by_one(loss_name):
+    network, inputs, targets, _ = problem(loss_name)
+    outputs, theta = of_flat(network, lambda f: f)
+    return np.stack(
+        [
+            hessian(lambda t, x=x, y=y: loss(loss_name)(outputs(t, x[None]), y[None]))(
+                theta
+            ).numpy()
+            for x, y in zip(inputs, targets, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("loss_name", LOSSES)
+def test_spread_of_curvatures_is_that_of_hessians_one_by_one(loss_name):
+    network, _, _, batches = problem(loss_name)
+    each = hessians_one_by_one(loss_name)
+    mean = each.mean(axis=0)
+    spread = np.einsum("nij,njk->ik", each, each) / len(each) - mean @ mean
+    directions = np.random.default_rng(0).normal(size=(len(mean), 3))
+    found = curvature_spread(network, loss_name, batches, directions)
+    np.testing.assert_allclose(found, np.einsum("ik,ij,jk->k", directions, spread, directions))
+    whole = total_curvature_spread(network, loss_name, batches, probes=200, seed=1)
+    assert abs(whole.value - np.trace(spread)) < 4 * whole.standard_error
+
+
+def test_trace_of_gauss_newton_is_that_of_the_matrix():
+    network, _, _, batches = problem("half_squared_error")
+    matrix = written_down("gauss_newton", "half_squared_error")
+    assert gauss_newton_trace(network, batches) == pytest.approx(np.trace(matrix), rel=1e-12)
+
+
+def test_gradient_of_the_trace_is_the_derivative_of_the_trace():
+    network, inputs, targets, batches = problem("half_squared_error")
+    outputs, theta = of_flat(network, lambda f: f)
+
+    def trace(t):
+        return hessian(lambda u: loss("half_squared_error")(outputs(u, inputs), targets))(t).trace()
+
+    exact = torch.func.grad(trace)(theta).numpy()
+    before = torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+    found = trace_gradient(network, "half_squared_error", batches, probes=400, seed=2)
+    after = torch.nn.utils.parameters_to_vector(network.parameters())
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    assert abs(found.squared_length - exact @ exact) < 4 * found.squared_length_error
+    assert found.squared_length_error < 0.2 * found.squared_length
+    cosine = found.vector @ exact / np.linalg.norm(found.vector) / np.linalg.norm(exact)
+    assert cosine > 0.95
+    with pytest.raises(ValueError, match="in float64"):
+        trace_gradient(network.float(), "half_squared_error", batches, probes=4)
+
+
+def test_full_gradient_is_that_of_the_mean_over_unequal_batches():
+    network, inputs, targets, batches = problem("cross_entropy")
+    whole = loss("cross_entropy")(network(inputs), targets)
+    expected = torch.cat([g.ravel() for g in torch.autograd.grad(whole, network.parameters())])
+    torch.testing.assert_close(full_gradient(network, "cross_entropy", batches), expected)
+
+
+def test_a_vectors_measure_integrates_functions_of_the_matrix():
+    network, _, _, batches = problem("half_squared_error")
+    operator = loss_curvature("gauss_newton", network, "half_squared_error", batches)
+    matrix = written_down("gauss_newton", "half_squared_error")
+    vector = np.random.default_rng(3).normal(size=len(matrix))
+    nodes, weights = vector_quadrature(operator, vector, 43)
+    values, basis = np.linalg.eigh(matrix)
+    expected = (np.exp(-values) * (basis.T @ vector) ** 2).sum()
+    assert np.exp(-nodes) @ weights == pytest.approx(expected, rel=1e-8)
+    assert vector_quadrature(operator, 0 * vector, 5)[1].sum() == 0
+
+
+def test_deflation_leaves_all_other_eigenvalues():
+    network, _, _, batches = problem("half_squared_error")
+    operator = loss_curvature("gauss_newton", network, "half_squared_error", batches)
+    pairs = top_eigenpairs(operator, 6, tolerance=1e-12)
+    left = deflated(operator, pairs.vectors) @ np.eye(operator.shape[0])
+    expected = np.sort(np.linalg.eigvalsh(written_down("gauss_newton", "half_squared_error")))
+    found = np.sort(np.linalg.eigvalsh(left))
+    np.testing.assert_allclose(found[-10:], expected[-16:-6], atol=1e-9)
+
+
+def test_directions_are_summed_in_units_of_their_lengths():
+    np.testing.assert_allclose(direction_sum([3.0, 0.0], [0.0, 5.0]), [1.0, 1.0])
+    np.testing.assert_allclose(direction_sum(np.array([0.0, 2.0]), np.zeros(2)), [0.0, 1.0])
+
+
+def declared(name, **options):
+    return Experiment(
+        "small",
+        Model(name, options, "float64"),
+        Data("digits_images", {"size": 8, "examples": 40}, label_noise=0.3),
+        Sampler("with_replacement", 8),
+        Optimizer(0.01, 0.9),
+        Record(updates=40),
+        Loss("half_squared_error"),
+    )
+
+
+def path_of(training, updates):
+    start = torch.nn.utils.parameters_to_vector(training.parameters).detach().clone()
+    found = []
+    for _ in range(updates):
+        training.update()
+        now = torch.nn.utils.parameters_to_vector(training.parameters).detach()
+        found.append(float((now - start).square().sum()))
+    return np.array(found)
+
+
+def test_a_linear_network_is_its_own_linearization_step_by_step():
+    experiment = declared("mlp", depth=0)
+    training = Training(experiment, 5, torch.device("cpu"))
+    training.model.eval()
+    gram, residual = output_gram_matrix(training), output_residuals(training)
+    steps = np.arange(1, 41)
+    found = linearized_displacement(gram, residual, experiment, [5], steps)[0]
+    np.testing.assert_allclose(found, path_of(training, 40), rtol=2e-5)
+
+
+def test_the_gram_matrix_is_that_of_the_outputs_gradients():
+    training = Training(declared("mlp", depth=1, width=3), 0, torch.device("cpu"))
+    outputs, theta = of_flat(training.model, lambda f: f)
+    jacobian = jacrev(lambda t: outputs(t, training.examples[0]))(theta).flatten(0, 1).numpy()
+    np.testing.assert_allclose(output_gram_matrix(training), jacobian @ jacobian.T, rtol=1e-10)
+
+
+def test_targets_can_be_wrong_once_and_for_all():
+    def targets(**options):
+        data = Data("digits_images", {"size": 8, "examples": 100, **options})
+        return examples(data, Path(), torch.float64).targets
+
+    errors = targets(label_errors=0.5) - targets()
+    torch.testing.assert_close(targets(label_errors=0.5), targets(label_errors=0.5))
+    assert errors.std() == pytest.approx(0.5, rel=0.1)
+    with pytest.raises(ValueError, match="has 1797 examples"):
+        examples(Data("digits_images", {"examples": 2000}), Path(), torch.float32)
+
+
+def test_vgg_takes_images_and_says_which():
+    data = examples(Data("digits_images", {"size": 8, "examples": 4}), Path(), torch.float32)
+    network = model(Model("vgg", {"width": 4}), data, 0, Path())
+    assert network(data.inputs).shape == (4, 10)
+    with pytest.raises(ValueError, match="no more blocks than the images can be halved"):
+        model(Model("vgg", {"blocks": 4}), data, 0, Path())

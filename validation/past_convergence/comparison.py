@@ -1,0 +1,302 @@
+"""Predictions made before beside what was then recorded: one row a setting and a quantity.
+
+Errors within a record allow for its autocorrelation; those of curves, of which a record has one,
+are from seed to seed. A quantity deviates where |z| passes the bound that all rows together pass
+with a probability of 1 % if every prediction is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from validation.data import Array
+from validation.durable_files import read_sealed
+from validation.estimators import Estimate
+from validation.past_convergence.measurements import Measured, measure
+from validation.past_convergence.predictions import NAME
+from validation.preparation import Start, recorded_cell
+from validation.staged_experiments import Gates, StagedExperiment
+
+__all__ = ["FALSE_ALARM", "Record", "Row", "bound", "compare", "label", "records_of"]
+
+FALSE_ALARM = 0.01
+# Records that a direction must be shorter than, in its relaxation times, for its moments to count.
+_RELAXATIONS = 8
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: what was predicted and what was measured."""
+
+    seed: int
+    folder: Path
+    predicted: Mapping[str, Any]
+    errors: Mapping[str, Any]
+    eigenvalues: Array
+    measured: Measured
+    updates: int
+
+    @property
+    def settled(self) -> Array:
+        """Which directions relax soon enough for their moments to be stationary."""
+        return np.asarray(self.predicted["relaxation"]) * _RELAXATIONS < self.updates
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity of one setting, over all seeds.
+
+    Args:
+        setting: its label.
+        quantity: what is compared.
+        predicted: mean over seeds.
+        measured: likewise.
+        deviation: measured/predicted − 1, or for slopes and exponents measured − predicted.
+        error: its standard error, the prediction's own included.
+        z: deviation over error, in normal quantiles.
+        scatter: standard deviation of the deviation between seeds.
+        directions: averaged over, all seeds together; 0 where the quantity has none.
+        stationary: whether the records passed their gates.
+    """
+
+    setting: str
+    quantity: str
+    predicted: float
+    measured: float
+    deviation: float
+    error: float
+    z: float
+    scatter: float
+    directions: int
+    stationary: bool
+
+
+def label(values: Mapping[str, Any]) -> str:
+    """A setting by what is its own."""
+    return ", ".join(f"{name.split('.')[-1]} = {value}" for name, value in values.items()) or "base"
+
+
+def records_of(
+    staged: StagedExperiment, starts: Mapping[int, Start], place: Path, values: Mapping[str, Any]
+) -> tuple[Record, ...]:
+    """All complete records of one setting, one a seed.
+
+    Args:
+        staged: what is declared.
+        starts: of all seeds.
+        place: folder of the experiment.
+        values: of the setting.
+    """
+    found = []
+    for seed, start in starts.items():
+        cell = recorded_cell(staged, start, dict(values))
+        folder = place / cell.folder
+        if not (folder / "complete.json").exists():
+            continue
+        made = read_sealed(folder / NAME, "Delete the run's folder and run it again.")
+        experiment = cell.experiment
+        found.append(
+            Record(
+                seed,
+                folder,
+                made["values"],
+                made["errors"],
+                np.array(made["eigenvalues"]),
+                measure(folder, experiment.identity, experiment.optimizer.learning_rate),
+                experiment.record.updates,
+            )
+        )
+    return tuple(found)
+
+
+def compare(setting: str, records: Sequence[Record], gates: Gates) -> list[Row]:
+    """All rows of one setting."""
+    steady = all(_steady(record, gates) for record in records)
+    make = _Rows(setting, records, steady)
+    return [
+        make.ratio("|δ|²", "local_displacement"),
+        make.ratio("|δ|², noise that does not drive itself", "local_displacement_additive"),
+        *make.directions(),
+        make.exponent("exponent"),
+        make.exponent("exponent_of_diffusion"),
+    ]
+
+
+def _steady(record: Record, gates: Gates) -> bool:
+    """No mean square has changed by more than is allowed, beyond three of its errors."""
+    changes = record.measured.change, record.measured.velocity_change
+    return all(
+        abs(float(one.value)) < max(gates.change, 3 * float(one.standard_error)) for one in changes
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    setting: str
+    records: Sequence[Record]
+    steady: bool
+
+    def _row(
+        self, quantity: str, columns: Sequence[tuple[float, float, float, float]], directions: int
+    ) -> Row:
+        """From predicted, measured, deviation and its error of every seed."""
+        predicted, measured, deviation, error = np.array(columns).T
+        mean, count = float(deviation.mean()), len(deviation)
+        own = float(np.sqrt((error**2).sum()) / count)
+        scatter = float(deviation.std(ddof=1)) if count > 1 else float("nan")
+        return Row(
+            self.setting,
+            quantity,
+            float(predicted.mean()),
+            float(measured.mean()),
+            mean,
+            own,
+            mean / own if own else float("nan"),
+            scatter,
+            directions,
+            self.steady,
+        )
+
+    def ratio(self, quantity: str, name: str) -> Row:
+        columns = []
+        for record in self.records:
+            value = float(record.predicted[name])
+            found = record.measured.local_displacement
+            own = float(record.errors.get(name, 0.0)) / value
+            measured = float(found.value)
+            spread = np.hypot(float(found.standard_error) / value, own)
+            columns.append((value, measured, measured / value - 1, float(spread)))
+        return self._row(quantity, columns, 0)
+
+    def directions(self) -> list[Row]:
+        """Moments along eigenvectors, their slopes against ρ, and rotation."""
+
+        def moment(name: str) -> Callable[[Record], tuple[Array, Estimate]]:
+            return lambda r: (np.array(r.predicted[name]), getattr(r.measured, name))
+
+        rows = []
+        for quantity, name in (
+            ("Var θ", "position_variance"),
+            ("Var v", "velocity_variance"),
+            ("circulation", "circulation"),
+        ):
+            rows.append(self._mean(quantity, moment(name)))
+        for quantity, name in (
+            ("slope of log Var θ against log ρ", "position_variance"),
+            ("slope of log Var v against log ρ", "velocity_variance"),
+        ):
+            rows.append(self._slope(quantity, moment(name)))
+        rows.append(self._mean("damping, −ln β", _damping))
+        rows.append(self._mean("spring, ηh", _spring))
+        rows.append(self._mean("rotation, angle an update", _rotation))
+        return [row for row in rows if row is not None]
+
+    def _mean(self, quantity: str, of: Callable[[Record], tuple[Array, Estimate]]) -> Row | None:
+        """Mean over directions of measured/predicted − 1, each direction alike."""
+        columns, total = [], 0
+        for record in self.records:
+            predicted, found = of(record)
+            kept = record.settled & np.isfinite(found.value) & (predicted != 0)
+            kept &= np.isfinite(found.standard_error) & np.isfinite(predicted)
+            if not kept.any():
+                continue
+            p, m, e = predicted[kept], found.value[kept], found.standard_error[kept]
+            error = float(np.sqrt(((e / p) ** 2).sum()) / len(p))
+            columns.append((float(p.mean()), float(m.mean()), float((m / p).mean()) - 1, error))
+            total += len(p)
+        return self._row(quantity, columns, total) if columns else None
+
+    def _slope(self, quantity: str, of: Callable[[Record], tuple[Array, Estimate]]) -> Row | None:
+        columns, total = [], 0
+        for record in self.records:
+            predicted, found = of(record)
+            kept = record.settled & (found.value > 0)
+            if kept.sum() < 3:
+                continue
+            x = np.log(record.eigenvalues[kept])
+            error = found.standard_error[kept] / found.value[kept]
+            weights = (x - np.average(x, weights=error**-2)) / error**2
+            weights /= weights @ x
+            measured = float(weights @ np.log(found.value[kept]))
+            expected = float(weights @ np.log(predicted[kept]))
+            spread = float(np.sqrt((weights**2) @ error**2))
+            columns.append((expected, measured, measured - expected, spread))
+            total += int(kept.sum())
+        return self._row(quantity, columns, total) if columns else None
+
+    def exponent(self, name: str) -> Row:
+        """Of |Δ|² over the last factor of eight; its error is from seed to seed."""
+        predicted = np.array([record.predicted[name] for record in self.records])
+        measured = np.array([record.measured.exponent for record in self.records])
+        away, count = measured - predicted, len(measured)
+        scatter = float(away.std(ddof=1)) if count > 1 else float("nan")
+        error = scatter / np.sqrt(count)
+        # Few seeds: Student's deviation, told as a normal one.
+        t = away.mean() / error if error else float("nan")
+        z = float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), count - 1))) if count > 1 else t
+        return Row(
+            self.setting,
+            name.replace("_", " "),
+            float(predicted.mean()),
+            float(measured.mean()),
+            float(away.mean()),
+            float(error),
+            float(z),
+            scatter,
+            0,
+            self.steady,
+        )
+
+
+def _damping(record: Record) -> tuple[Array, Estimate]:
+    found, expected = record.measured.memory, float(record.predicted["memory"])
+    inside = np.where(found.value < 0, -found.value, np.nan)
+    value = Estimate(-np.log(inside), found.standard_error / inside, found.replicas)
+    return np.full(len(inside), -np.log(-expected)), value
+
+
+def _spring(record: Record) -> tuple[Array, Estimate]:
+    """1 − a − b; the errors of a and b are all but one and the same motion's, and add up."""
+    a, b = record.measured.coefficient, record.measured.memory
+    expected = 1 - np.array(record.predicted["coefficient"]) - float(record.predicted["memory"])
+    error = np.hypot(a.standard_error, b.standard_error)
+    return expected, Estimate(1 - a.value - b.value, error, a.replicas)
+
+
+def _rotation(record: Record) -> tuple[Array, Estimate]:
+    """arccos(a/(2√−b)) of the directions that oscillate far from critical damping."""
+    a, b = record.measured.coefficient, record.measured.memory
+    cosine = a.value / (2 * np.sqrt(np.where(b.value < 0, -b.value, np.nan)))
+    memory = float(record.predicted["memory"])
+    expected = np.array(record.predicted["coefficient"]) / (2 * np.sqrt(-memory))
+    inside = (np.abs(cosine) < 1) & (np.abs(expected) < 0.98)
+    angle = np.arccos(np.where(inside, cosine, np.nan))
+    error = np.hypot(
+        a.standard_error / (2 * np.sqrt(np.abs(b.value))),
+        cosine * b.standard_error / (2 * np.abs(b.value)),
+    ) / np.sqrt(np.where(inside, 1 - cosine**2, np.nan))
+    return np.arccos(np.where(inside, expected, np.nan)), Estimate(angle, error, a.replicas)
+
+
+def bound(rows: Sequence[Row]) -> float:
+    """|z| that one of so many rows passes by chance with the probability `FALSE_ALARM`."""
+    return float(stats.norm.isf(FALSE_ALARM / (2 * max(len(rows), 1))))
+
+
+def all_rows(
+    staged: StagedExperiment, starts: Mapping[int, Start], place: Path
+) -> dict[str, tuple[tuple[Record, ...], list[Row]]]:
+    """Records and rows of every setting that has any record, by its label."""
+    found = {}
+    for values in staged.settings:
+        records = records_of(staged, starts, place, values)
+        if records:
+            name = label(values)
+            found[name] = records, compare(name, records, staged.gates)
+    return found

@@ -1,0 +1,195 @@
+"""A staged experiment from its first update to its last record, seed by seed, setting by setting.
+
+<root>/<name>/<stage>-<identity>/seed-<n>       one run a stage, with its gate
+              …/curvature                       where the last stage ended
+<root>/<name>/record-<identity>/seed-<n>        one run a setting: prediction first, then record
+              …/curvature_after.json            of the first setting: how far the curvature moved
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor, as_completed
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from validation import torch_runs
+from validation.directions import read_directions
+from validation.durable_files import write_sealed
+from validation.estimators import Estimate
+from validation.example_curvatures import gauss_newton_trace
+from validation.experiments import Cell
+from validation.linearized_training import (
+    linearized_displacement,
+    output_residuals,
+    replica_seeds,
+)
+from validation.measured_curvature import batches_of, ended_training, write_arrays
+from validation.network_curvature import Eigenpairs, change, loss_curvature, top_eigenpairs, trace
+from validation.past_convergence.predictions import log_spaced, predict, window
+from validation.preparation import Start, prepare, recorded_cell
+from validation.recorded_noise import measure_recorded_noise
+from validation.run_folder import RunFolder
+from validation.staged_experiments import Effort, StagedExperiment
+from validation.sweeps import SweepOutcome
+from validation.sweeps import sweep as run_sweep
+from validation.torch_training import Training
+
+__all__ = ["AFTER", "LINEARIZED", "prepared", "record_all", "run_staged"]
+
+AFTER = "curvature_after.json"
+LINEARIZED = "linearized.npz"
+
+
+def run_staged(
+    staged: StagedExperiment, root: Path, executor: Executor, device: str = "cpu"
+) -> SweepOutcome:
+    """Prepare every seed and record every setting, or what is missing of both.
+
+    Args:
+        staged: what is declared.
+        root: folder of all runs.
+        executor: of processes that share it.
+        device: any torch device.
+
+    Raises:
+        ValueError: where a gate of the preparation stays shut, for all seeds that it stopped.
+    """
+    place = root / staged.name
+    starts = _prepare_all(staged, place, executor, device)
+    return record_all(staged, starts, place, executor, device)
+
+
+def _prepare_all(
+    staged: StagedExperiment, place: Path, executor: Executor, device: str
+) -> dict[int, Start]:
+    place.mkdir(parents=True, exist_ok=True)
+    waiting = {
+        executor.submit(prepare, staged, seed, place, device): seed
+        for seed in staged.recorded.seeds
+    }
+    starts, shut = {}, []
+    with tqdm(total=len(waiting), unit="seed", desc=f"{staged.name}: stages") as bar:
+        for future in as_completed(waiting):
+            try:
+                starts[waiting[future]] = future.result()
+            except ValueError as error:
+                shut.append(str(error))
+            bar.update()
+    if shut:
+        raise ValueError("\n".join(shut))
+    return dict(sorted(starts.items()))
+
+
+def prepared(staged: StagedExperiment, root: Path) -> dict[int, Start]:
+    """The starts of all seeds whose stages are complete; nothing is trained.
+
+    Raises:
+        ValueError: naming the seeds that are not.
+    """
+    found, missing = {}, []
+    for seed in staged.recorded.seeds:
+        try:
+            found[seed] = prepare(staged, seed, root / staged.name, train=False)
+        except FileNotFoundError:
+            missing.append(seed)
+    if missing:
+        raise ValueError(
+            f"{staged.name}: seeds {missing} are not prepared in {root.resolve()}. Run them first: "
+            "`python -m validation run`."
+        )
+    return found
+
+
+def record_all(
+    staged: StagedExperiment,
+    starts: Mapping[int, Start],
+    place: Path,
+    executor: Executor,
+    device: str,
+) -> SweepOutcome:
+    """Record every setting from every start, the first setting of all seeds first."""
+    cells = [
+        recorded_cell(staged, start, dict(values))
+        for values in staged.settings
+        for start in starts.values()
+    ]
+    work = partial(_perform, starts=dict(starts), effort=staged.effort)
+    outcome = run_sweep(cells, work, place, executor=executor, device=device)
+    waiting = [
+        executor.submit(_curvature_after, cell, place, starts[cell.seed], staged.effort, device)
+        for cell in cells[: len(starts)]
+        if RunFolder(place / cell.folder, cell.experiment.identity, cell.seed).is_complete()
+    ]
+    for future in as_completed(waiting):
+        future.result()
+    return outcome
+
+
+def _perform(
+    cell: Cell, folder: Path, device: str, *, starts: Mapping[int, Start], effort: Effort
+) -> Path:
+    """One record: the noise of its data, the prediction, and only then the run."""
+    start = starts[cell.seed].folder
+    noise = measure_recorded_noise(cell, start, effort, device)
+    predict(cell, start, noise, folder)
+    if effort.linearized and not (folder / LINEARIZED).exists():
+        _linearize(cell, start, folder / LINEARIZED, effort.linearized, device)
+    return torch_runs.run(cell.experiment, cell.seed, folder, device)
+
+
+def _linearize(cell: Cell, start: Path, path: Path, count: int, device: str) -> None:
+    """Displacements with the Hessian held fixed, of the record's batches first: an npz file."""
+    training = Training(cell.experiment, cell.seed, torch.device(device))
+    training.model.eval()
+    length = cell.experiment.record.updates
+    updates = np.union1d(log_spaced(length), window(length))
+    curves = linearized_displacement(
+        np.load(start / "gram.npy"),
+        output_residuals(training),
+        cell.experiment,
+        replica_seeds(cell.seed, count),
+        updates,
+    )
+    write_arrays(path, {"updates": updates, "displacement": curves})
+
+
+def _curvature_after(cell: Cell, place: Path, start: Start, effort: Effort, device: str) -> None:
+    """Eigenpairs and trace where the record ended, and how far they have moved and turned."""
+    folder = place / cell.folder
+    if (folder / AFTER).exists():
+        return
+    training = ended_training(cell.experiment, cell.seed, folder, device)
+    batches, name = batches_of(training, effort), cell.experiment.loss.name
+    curvature = loss_curvature(effort.kind, training.model, name, batches)
+    after = top_eigenpairs(curvature, effort.eigenpairs, cell.seed)
+    found = start.curvature
+    size = sum(p.numel() for p in training.parameters)
+    vectors = read_directions(start.folder / "directions.safetensors", size).double().numpy()
+    before = Eigenpairs(np.array(found["eigenvalues"]), vectors, np.array(found["residuals"]))
+    moved = change(before, after)
+    # Curvature along the directions of before: what the record itself has felt.
+    felt = np.einsum("pk,pk->k", vectors, curvature @ vectors.astype(curvature.dtype))
+    whole = (
+        Estimate(np.asarray(gauss_newton_trace(training.model, batches)), np.zeros(()), 1)
+        if (effort.kind, name) == ("gauss_newton", "half_squared_error")
+        else trace(curvature, max(2, effort.probes), cell.seed)
+    )
+    write_sealed(
+        folder / AFTER,
+        {
+            "eigenvalues": after.values.tolist(),
+            "residuals": after.residuals.tolist(),
+            "relative_change": moved.relative.tolist(),
+            "overlaps": moved.overlaps.tolist(),
+            "largest_angle": moved.angle,
+            "along_directions_of_before": felt.tolist(),
+            "trace": float(whole.value),
+            "trace_error": float(whole.standard_error),
+            "trace_before": found["trace"],
+        },
+    )
