@@ -1,0 +1,270 @@
+"""From stages to a table: predictions first, gates that can fail, and what is compared."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from validation.__main__ import main
+from validation.durable_files import read_sealed
+from validation.experiments import Data, Experiment, Loss, Model, Optimizer, Record, Sampler
+from validation.past_convergence import comparison
+from validation.past_convergence.measured_start import Force, MeasuredStart
+from validation.past_convergence.predictions import Dynamics, log_spaced, slope, window
+from validation.past_convergence.report import findings, lines
+from validation.past_convergence.staged_runs import prepared
+from validation.preparation import relative_change
+from validation.staged_experiments import read_staged
+
+TEXT = """
+name = "tiny"
+seeds = [0, 1]
+
+[model]
+name = "mlp"
+options = { width = 6, depth = 1 }
+dtype = "float64"
+
+[data]
+name = "digits_images"
+options = { size = 4, examples = 64 }
+label_noise = 0.02
+
+[sampler]
+name = "with_replacement"
+batch_size = 8
+
+[optimizer]
+learning_rate = 0.01
+momentum = 0.9
+
+[record]
+updates = 600
+checkpoint_every = 200
+
+[[stages]]
+name = "pretrain"
+"data.label_noise" = 0.0
+"optimizer.learning_rate" = 0.03
+"record.updates" = 400
+gate = { unexplained = 0.9 }
+
+[[stages]]
+name = "converge"
+"data.label_noise" = 0.0
+"optimizer.learning_rate" = 0.03
+"record.updates" = 400
+
+[curvature]
+kind = "gauss_newton"
+eigenpairs = 6
+probes = 2
+steps = 20
+force_probes = 4
+linearized = 2
+
+[gates]
+self_driven = 0.5
+
+[[comparisons]]
+name = "batch size"
+"sampler.batch_size" = [8, 32]
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("staged")
+    path = folder / "tiny.toml"
+    path.write_text(TEXT)
+    places = ["--root", str(folder / "runs"), "--output", str(folder / "reports")]
+    main(["run", str(path), *places, "--workers", "1"])
+    return folder, path, places
+
+
+def test_a_prediction_is_older_than_its_record_and_seals_its_inputs(ran):
+    folder, _, _ = ran
+    made = sorted((folder / "runs" / "tiny").rglob("prediction.json"))
+    assert len(made) == 4
+    for path in made:
+        record = path.parent / "record.zarr" / "zarr.json"
+        assert path.stat().st_mtime_ns <= record.stat().st_mtime_ns
+        content = read_sealed(path, "")
+        assert len(content["inputs"]) == 4
+        path.with_suffix(".copy").write_text(path.read_text().replace("0.9", "0.8", 1))
+        with pytest.raises(ValueError, match="has been changed"):
+            read_sealed(path.with_suffix(".copy"), "")
+
+
+def test_run_again_nothing_is_done_and_the_table_is_the_same(ran, capsys):
+    _, path, places = ran
+    capsys.readouterr()
+    main(["run", str(path), *places, "--workers", "1"])
+    assert "0 cells done, 4 complete before, 0 failed" in capsys.readouterr().out
+
+
+def test_rows_are_of_every_setting_with_errors(ran):
+    folder, path, _ = ran
+    found = findings(read_staged(path), folder / "runs")
+    assert {row.setting for row in found.rows} == {"base", "batch_size = 32"}
+    quantities = {row.quantity for row in found.rows}
+    assert {"|δ|²", "Var θ", "Var v", "circulation", "exponent"} <= quantities
+    assert all(row.error > 0 for row in found.rows)
+    assert any("one false alarm in 100" in line for line in lines(found))
+
+
+def test_the_hessian_is_measured_again_where_the_record_ended(ran):
+    folder, _, _ = ran
+    (first, second) = sorted((folder / "runs" / "tiny").rglob("curvature_after.json"))
+    for path in (first, second):
+        told = read_sealed(path, "")
+        assert len(told["relative_change"]) == len(told["overlaps"]) == 6
+        assert 0 < told["trace"] != told["trace_before"]
+
+
+def test_a_record_without_its_prediction_is_refused(ran, tmp_path):
+    folder, path, _ = ran
+    staged = read_staged(path)
+    starts = prepared(staged, folder / "runs")
+    record = comparison.records_of(staged, starts, folder / "runs" / "tiny", {})[0]
+    kept = (record.folder / "prediction.json").rename(tmp_path / "prediction.json")
+    try:
+        with pytest.raises(ValueError, match=r"prediction\.json cannot be read"):
+            comparison.records_of(staged, starts, folder / "runs" / "tiny", {})
+    finally:
+        kept.rename(record.folder / "prediction.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("unexplained = 0.9", "unexplained = 1e-9", r"stage pretrain, seed \d: its loss is"),
+        ("self_driven = 0.5", "self_driven = 1e-6", r"noise would drive itself"),
+        ("eigenpairs = 6", "eigenpairs = 6\nwhat = 1", r"curvature is not allowed: what"),
+        ('"sampler.batch_size" = [8, 32]', '"sampler.batch" = [8]', r"sampler\.batch names no"),
+        ("updates = 600", "updates = 600\nburn_in = 5", r"Leave out engine, record\.burn_in"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_told(ran, tmp_path, old, new, told):
+    _, _, places = ran
+    path = tmp_path / "tiny.toml"
+    path.write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(SystemExit, match=told):
+        main(["run", str(path), *places, "--workers", "1"])
+
+
+def test_without_a_run_there_is_nothing_to_compare(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TEXT)
+    with pytest.raises(ValueError, match="seeds \\[0, 1\\] are not prepared"):
+        findings(read_staged(tmp_path / "tiny.toml"), tmp_path / "runs")
+
+
+def dynamics(label_noise, force, spread=0.0, batch=4):
+    """Three known directions, one node that stands for two more."""
+    rho, counts = np.array([3.0, 1.0, 0.3, 0.01]), np.array([1.0, 1.0, 1.0, 2.0])
+    nothing = (np.zeros(1), np.zeros(1))
+    start = MeasuredStart(
+        rho,
+        counts,
+        3,
+        np.zeros(3),
+        float(rho @ counts),
+        np.array([0.02, 0.01, 0.02, 0.001]),
+        np.zeros(3),
+        spread * rho,
+        Force((rho, force**2), nothing, nothing, (float(np.linalg.norm(force)), 0.0)),
+    )
+    experiment = Experiment(
+        "by hand",
+        Model("mlp"),
+        Data("digits_images", label_noise=label_noise),
+        Sampler("with_replacement", batch),
+        Optimizer(0.1, 0.8),
+        Record(updates=256),
+        Loss("half_squared_error"),
+    )
+    return Dynamics(experiment, start, 64), rho, counts
+
+
+def test_diffusion_and_drift_are_those_of_the_recursion():
+    force = np.array([0.5, 0.2, 0.1, 0.3])
+    law, rho, counts = dynamics(0.3, force)
+    steps = np.array([1, 2, 10, 100])
+    noise = 0.3**2 * rho + np.array([0.02, 0.01, 0.02, 0.001])
+    expected_drift, expected = [], []
+    for h, push, variance in zip(rho, force, noise, strict=True):
+        map_, kick = np.array([[1 - 0.1 * h, 0.08], [-h, 0.8]]), np.array([-0.1, -1.0])
+        x, p, means, spreads = np.zeros(2), np.zeros((2, 2)), [], []
+        for _ in range(100):
+            x = map_ @ x + kick * push
+            p = map_ @ p @ map_.T + np.outer(kick, kick) * variance / 4
+            means.append(x[0] ** 2)
+            spreads.append(p[0, 0])
+        expected_drift.append(means)
+        expected.append(spreads)
+    np.testing.assert_allclose(
+        law.drift(steps, induced=False), np.sum(expected_drift, axis=0)[steps - 1], rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        law.diffusion(steps), (counts @ np.array(expected))[steps - 1], rtol=1e-9
+    )
+
+
+def test_noise_that_drives_itself_is_that_of_examples_that_differ():
+    """One output whose slope is ±√(2ρ) or 0 in turn: E h² = 2ρ², the spread of H_n is ρ² more."""
+    rho = 1.0
+    law, _, _ = dynamics(0.5, np.zeros(4), batch=2)
+    start = replace(
+        law.start,
+        eigenvalues=np.array([rho]),
+        counts=np.ones(1),
+        known=1,
+        residuals=np.zeros(1),
+        noise=np.zeros(1),
+        spread=np.array([rho**2]),
+    )
+    law = replace(law, start=start)
+    source = np.random.default_rng(0)
+    theta, v = np.zeros((2, 4000))
+    total, steps = 0.0, 3000
+    for step in range(steps + 200):
+        drawn = source.random((2, 4000)) < 0.5
+        gradient = drawn * (
+            2 * rho * theta - np.sqrt(2 * rho) * 0.5 * source.normal(size=drawn.shape)
+        )
+        v = 0.8 * v - gradient.mean(axis=0)
+        theta = theta + 0.1 * v
+        total += (0.01 * v**2).mean() if step >= 200 else 0.0
+    measured = total / steps
+    error = 2e-3 * measured
+    assert abs(measured - law.local_displacement()) < 4 * error
+    assert law.local_displacement(driven=False) < measured - 20 * error
+    with pytest.raises(ValueError, match="drives itself without bounds"):
+        replace(law, start=replace(start, spread=np.array([100.0]))).local_displacement()
+
+
+def test_coefficients_are_those_of_the_two_step_recursion():
+    law, rho, _ = dynamics(0.1, np.zeros(4))
+    a, b = law.coefficients
+    np.testing.assert_allclose(a, 1 + 0.8 - 0.1 * rho[:3])
+    assert b == pytest.approx(-0.8)
+
+
+def test_updates_and_slopes():
+    assert log_spaced(1000)[0] == 1
+    assert log_spaced(1000)[-1] == window(1000)[-1] == 1000
+    assert window(1000)[0] == 125
+    assert slope(window(1000), 3.0 * window(1000) ** 0.7) == pytest.approx(0.7)
+
+
+def test_a_relative_change_has_the_error_of_its_memory():
+    source = np.random.default_rng(1)
+    z = []
+    for _ in range(200):
+        noise = source.normal(size=1200)
+        series = 5 + np.convolve(noise, 0.8 ** np.arange(30), mode="valid")
+        found = relative_change(series, (0.0, 1 / 3))
+        z.append(float(found.value / found.standard_error))
+    assert 0.8 < np.std(z) < 1.25
+    assert json.dumps(float(found.value))
