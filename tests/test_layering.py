@@ -224,6 +224,7 @@ VALIDATION_CHAPTERS = (
     "example_curvatures",
     "noise_induced_force",
     "linearized_training",
+    "loss_slice",
     "measured_curvature",
     "recorded_noise",
     "preparation",

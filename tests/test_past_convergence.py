@@ -10,9 +10,10 @@ from validation.__main__ import main
 from validation.durable_files import read_sealed
 from validation.experiments import Data, Experiment, Loss, Model, Optimizer, Record, Sampler
 from validation.past_convergence import comparison
+from validation.past_convergence.findings import findings
 from validation.past_convergence.measured_start import Force, MeasuredStart
 from validation.past_convergence.predictions import Dynamics, log_spaced, slope, window
-from validation.past_convergence.report import findings, lines
+from validation.past_convergence.report import lines
 from validation.past_convergence.staged_runs import prepared
 from validation.preparation import relative_change
 from validation.staged_experiments import read_staged

@@ -20,6 +20,7 @@ from validation.linear import Effort, linear_subjects, planned_updates
 from validation.linear import run as run_linear
 from validation.measured_curvature import measure_curvature
 from validation.past_convergence import report as staged_report
+from validation.past_convergence.findings import findings
 from validation.past_convergence.staged_runs import run_staged
 from validation.published import report as published_report
 from validation.referee import report as referee_report
@@ -81,7 +82,7 @@ def _run_staged(
 
 
 def _report_staged(staged: StagedExperiment, root: Path, output: Path) -> None:
-    found = staged_report.findings(staged, root)
+    found = findings(staged, root)
     path = staged_report.write(found, output / staged.name)
     tqdm.write("\n".join(staged_report.lines(found)))
     tqdm.write(f"report: {path.resolve()}")

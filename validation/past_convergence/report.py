@@ -1,50 +1,24 @@
-"""Rows, pictures and the verdict of an experiment in stages."""
+"""Rows, pictures and curvatures of an experiment in stages, as files and one page."""
 
 from __future__ import annotations
 
+import base64
 import csv
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 
-from validation.past_convergence.comparison import Record, Row, all_rows, bound
-from validation.past_convergence.staged_runs import prepared
-from validation.staged_experiments import StagedExperiment
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-__all__ = ["Findings", "findings", "lines", "write"]
+from validation.durable_files import read_sealed
+from validation.past_convergence.comparison import FALSE_ALARM, Row
+from validation.past_convergence.findings import Findings
+from validation.past_convergence.pictures import PICTURES, picture
+from validation.past_convergence.staged_runs import AFTER
 
-
-@dataclass(frozen=True)
-class Findings:
-    """All that an experiment in stages has found.
-
-    Args:
-        staged: its declaration.
-        records: of every setting, by its label.
-        rows: of all settings.
-    """
-
-    staged: StagedExperiment
-    records: dict[str, tuple[Record, ...]]
-    rows: tuple[Row, ...]
-
-    @property
-    def bound(self) -> float:
-        """The |z| beyond which a row deviates."""
-        return bound(self.rows)
-
-
-def findings(staged: StagedExperiment, root: Path) -> Findings:
-    """Read all complete records and set them beside their predictions.
-
-    Raises:
-        ValueError: if seeds are not prepared, or nothing is recorded.
-    """
-    found = all_rows(staged, prepared(staged, root), root / staged.name)
-    if not found:
-        raise ValueError(f"{staged.name}: no record is complete. Run it first.")
-    rows = tuple(row for _, rows in found.values() for row in rows)
-    return Findings(staged, {name: records for name, (records, _) in found.items()}, rows)
+__all__ = ["lines", "write"]
 
 
 def lines(found: Findings) -> list[str]:
@@ -65,12 +39,34 @@ def lines(found: Findings) -> list[str]:
 
 
 def write(found: Findings, output: Path) -> Path:
-    """rows.csv in a folder, made if need be."""
+    """index.html, rows.csv, curvature.csv and pictures in a folder, made if need be."""
     output.mkdir(parents=True, exist_ok=True)
-    return _rows(found.rows, output / "rows.csv")
+    _write_rows(found.rows, output / "rows.csv")
+    moved = list(_curvature(found))
+    with (output / "curvature.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(moved)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    path = output / "index.html"
+    page = environment.get_template("report.html").render(
+        name=found.staged.name,
+        rows=found.rows,
+        bound=found.bound,
+        false_alarm=FALSE_ALARM,
+        curvature=moved,
+        images=dict(_draw(found, output)),
+        captions=PICTURES,
+    )
+    path.write_text(page, encoding="utf-8")
+    return path
 
 
-def _rows(rows: Sequence[Row], path: Path) -> Path:
+def _write_rows(rows: Sequence[Row], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [one.name for one in fields(Row)], lineterminator="\n")
         writer.writeheader()
@@ -81,4 +77,41 @@ def _rows(rows: Sequence[Row], path: Path) -> Path:
                     for name, value in asdict(row).items()
                 }
             )
-    return path
+
+
+def _curvature(found: Findings) -> Iterable[list[str]]:
+    """How far the curvature has moved from the beginning of the first record to its end."""
+    yield [
+        "seed",
+        "trace before",
+        "trace after",
+        "change of the largest eigenvalue",
+        "root mean square change of all known",
+        "median overlap of eigenvectors",
+        "largest angle between their spaces",
+    ]
+    for record in found.base:
+        path = record.folder / AFTER
+        if not path.exists():
+            continue
+        told = read_sealed(path, "Delete it: the next run measures it again.")
+        changes = np.array(told["relative_change"])
+        yield [
+            str(record.seed),
+            f"{told['trace_before']:.5g}",
+            f"{told['trace']:.5g}",
+            f"{changes[0]:+.3%}",
+            f"{np.sqrt((changes**2).mean()):.3%}",
+            f"{np.median(told['overlaps']):.4f}",
+            f"{told['largest_angle']:.3f}",
+        ]
+
+
+def _draw(found: Findings, folder: Path) -> Iterable[tuple[str, str]]:
+    for name in PICTURES:
+        figure = picture(name, found)
+        if figure is not None:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png")
+            (folder / f"{name}.png").write_bytes(buffer.getvalue())
+            yield name, base64.b64encode(buffer.getvalue()).decode("ascii")

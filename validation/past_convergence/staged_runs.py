@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from validation import torch_runs
 from validation.directions import read_directions
-from validation.durable_files import write_sealed
+from validation.durable_files import read_sealed, write_sealed
 from validation.estimators import Estimate
 from validation.example_curvatures import gauss_newton_trace
 from validation.experiments import Cell
@@ -28,9 +28,10 @@ from validation.linearized_training import (
     output_residuals,
     replica_seeds,
 )
+from validation.loss_slice import loss_slice
 from validation.measured_curvature import batches_of, ended_training, write_arrays
 from validation.network_curvature import Eigenpairs, change, loss_curvature, top_eigenpairs, trace
-from validation.past_convergence.predictions import log_spaced, predict, window
+from validation.past_convergence.predictions import NAME, log_spaced, predict, window
 from validation.preparation import Start, prepare, recorded_cell
 from validation.recorded_noise import measure_recorded_noise
 from validation.run_folder import RunFolder
@@ -39,10 +40,13 @@ from validation.sweeps import SweepOutcome
 from validation.sweeps import sweep as run_sweep
 from validation.torch_training import Training
 
-__all__ = ["AFTER", "LINEARIZED", "prepared", "record_all", "run_staged"]
+__all__ = ["AFTER", "LINEARIZED", "SLICE", "prepared", "record_all", "run_staged"]
 
 AFTER = "curvature_after.json"
 LINEARIZED = "linearized.npz"
+SLICE = "slice.npz"
+# Standard deviations that the plane of the loss reaches to each side, and its points.
+_REACH, _POINTS = 4.0, 25
 
 
 def run_staged(
@@ -125,6 +129,7 @@ def record_all(
         for cell in cells[: len(starts)]
         if RunFolder(place / cell.folder, cell.experiment.identity, cell.seed).is_complete()
     ]
+    waiting.append(executor.submit(_slice, cells[0], place, starts[cells[0].seed], device))
     for future in as_completed(waiting):
         future.result()
     return outcome
@@ -156,6 +161,24 @@ def _linearize(cell: Cell, start: Path, path: Path, count: int, device: str) -> 
         updates,
     )
     write_arrays(path, {"updates": updates, "displacement": curves})
+
+
+def _slice(cell: Cell, place: Path, start: Start, device: str) -> None:
+    """The loss about the start on the plane of the largest and the smallest known eigenvalue."""
+    folder = place / cell.folder
+    if (folder / SLICE).exists():
+        return
+    training = Training(cell.experiment, cell.seed, torch.device(device))
+    training.model.eval()
+    size = sum(p.numel() for p in training.parameters)
+    chosen = [0, len(start.curvature["eigenvalues"]) - 1]
+    vectors = read_directions(start.folder / "directions.safetensors", size)[:, chosen].numpy()
+    predicted = read_sealed(folder / NAME, "Delete the folder of this run and run it again.")
+    spread = np.sqrt(np.array(predicted["values"]["position_variance"])[chosen])
+    first, second = (np.linspace(-_REACH * one, _REACH * one, _POINTS) for one in spread)
+    values = loss_slice(training, vectors, first, second)
+    found = {"directions": np.array(chosen), "first": first, "second": second, "loss": values}
+    write_arrays(folder / SLICE, found)
 
 
 def _curvature_after(cell: Cell, place: Path, start: Start, effort: Effort, device: str) -> None:
