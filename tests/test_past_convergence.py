@@ -12,7 +12,7 @@ from validation.experiments import Data, Experiment, Loss, Model, Optimizer, Rec
 from validation.past_convergence import comparison
 from validation.past_convergence.findings import findings
 from validation.past_convergence.measured_start import Force, MeasuredStart
-from validation.past_convergence.predictions import Dynamics, log_spaced, slope, window
+from validation.past_convergence.predictions import Dynamics, log_spaced, rates, slope, window
 from validation.past_convergence.report import lines
 from validation.past_convergence.staged_runs import prepared
 from validation.preparation import relative_change
@@ -250,6 +250,15 @@ def test_coefficients_are_those_of_the_two_step_recursion():
     a, b = law.coefficients
     np.testing.assert_allclose(a, 1 + 0.8 - 0.1 * rho[:3])
     assert b == pytest.approx(-0.8)
+
+
+def test_rates_are_those_of_an_oscillation_sampled_at_updates():
+    eta, gamma, delta = 0.1, 0.3, 1.7
+    roots = np.exp(eta * np.array([-gamma + 1j * delta, -gamma - 1j * delta]))
+    found = rates(np.array([roots.sum().real]), -float(np.prod(roots).real), eta)
+    assert found["friction"][0] == pytest.approx(gamma)
+    assert found["frequency"][0] == pytest.approx(delta)
+    assert found["natural_frequency_squared"][0] == pytest.approx(gamma**2 + delta**2)
 
 
 def test_updates_and_slopes():

@@ -26,8 +26,8 @@ from validation.staged_experiments import Gates, StagedExperiment
 __all__ = ["FALSE_ALARM", "Record", "Row", "bound", "compare", "label", "records_of"]
 
 FALSE_ALARM = 0.01
-# Records that a direction must be shorter than, in its relaxation times, for its moments to count.
-_RELAXATIONS = 8
+# A record is so many relaxation times of a direction, or the direction's moments do not count.
+_RELAXATIONS = 20
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Record:
     eigenvalues: Array
     measured: Measured
     updates: int
+    white: bool
 
     @property
     def settled(self) -> Array:
@@ -110,6 +111,7 @@ def records_of(
                 np.array(made["eigenvalues"]),
                 measure(folder, experiment.identity, experiment.optimizer.learning_rate),
                 experiment.record.updates,
+                experiment.sampler.name == "with_replacement",
             )
         )
     return tuple(found)
@@ -125,6 +127,7 @@ def compare(setting: str, records: Sequence[Record], gates: Gates) -> list[Row]:
         *make.directions(),
         make.exponent("exponent"),
         make.exponent("exponent_of_diffusion"),
+        make.exponent("exponent_with_induced_force"),
     ]
 
 
@@ -180,21 +183,21 @@ class _Rows:
         def moment(name: str) -> Callable[[Record], tuple[Array, Estimate]]:
             return lambda r: (np.array(r.predicted[name]), getattr(r.measured, name))
 
-        rows = []
-        for quantity, name in (
+        means = [
             ("Var θ", "position_variance"),
             ("Var v", "velocity_variance"),
             ("circulation", "circulation"),
-        ):
-            rows.append(self._mean(quantity, moment(name)))
+        ]
+        if self.records[0].white:
+            means += [("γ", "friction"), ("ω²", "natural_frequency_squared")]
+        rows = [self._mean(quantity, moment(name)) for quantity, name in means]
+        if self.records[0].white:
+            rows.append(self._mean("frequency of rotation", _rotation))
         for quantity, name in (
-            ("slope of log Var θ against log ρ", "position_variance"),
-            ("slope of log Var v against log ρ", "velocity_variance"),
+            ("log Var θ against log ρ, slope", "position_variance"),
+            ("log Var v against log ρ, slope", "velocity_variance"),
         ):
             rows.append(self._slope(quantity, moment(name)))
-        rows.append(self._mean("damping, −ln β", _damping))
-        rows.append(self._mean("spring, ηh", _spring))
-        rows.append(self._mean("rotation, angle an update", _rotation))
         return [row for row in rows if row is not None]
 
     def _mean(self, quantity: str, of: Callable[[Record], tuple[Array, Estimate]]) -> Row | None:
@@ -213,20 +216,28 @@ class _Rows:
         return self._row(quantity, columns, total) if columns else None
 
     def _slope(self, quantity: str, of: Callable[[Record], tuple[Array, Estimate]]) -> Row | None:
+        """Of measured/predicted against log ρ, beside the predicted slope.
+
+        Ratios, since logarithms of what few independent pieces measure are low on the average; and
+        weights that know no measured value, since low values would state small errors.
+        """
         columns, total = [], 0
         for record in self.records:
             predicted, found = of(record)
-            kept = record.settled & (found.value > 0)
+            kept = record.settled
             if kept.sum() < 3:
                 continue
             x = np.log(record.eigenvalues[kept])
-            error = found.standard_error[kept] / found.value[kept]
-            weights = (x - np.average(x, weights=error**-2)) / error**2
+            inverse = 1 / np.array(record.predicted["relaxation"])[kept]
+            weights = (x - np.average(x, weights=inverse)) * inverse
             weights /= weights @ x
-            measured = float(weights @ np.log(found.value[kept]))
+            ratio = found.value[kept] / predicted[kept]
             expected = float(weights @ np.log(predicted[kept]))
-            spread = float(np.sqrt((weights**2) @ error**2))
-            columns.append((expected, measured, measured - expected, spread))
+            away = float(weights @ ratio)
+            spread = float(
+                np.sqrt((weights**2) @ (found.standard_error[kept] / predicted[kept]) ** 2)
+            )
+            columns.append((expected, expected + away, away, spread))
             total += int(kept.sum())
         return self._row(quantity, columns, total) if columns else None
 
@@ -254,34 +265,11 @@ class _Rows:
         )
 
 
-def _damping(record: Record) -> tuple[Array, Estimate]:
-    found, expected = record.measured.memory, float(record.predicted["memory"])
-    inside = np.where(found.value < 0, -found.value, np.nan)
-    value = Estimate(-np.log(inside), found.standard_error / inside, found.replicas)
-    return np.full(len(inside), -np.log(-expected)), value
-
-
-def _spring(record: Record) -> tuple[Array, Estimate]:
-    """1 − a − b; the errors of a and b are all but one and the same motion's, and add up."""
-    a, b = record.measured.coefficient, record.measured.memory
-    expected = 1 - np.array(record.predicted["coefficient"]) - float(record.predicted["memory"])
-    error = np.hypot(a.standard_error, b.standard_error)
-    return expected, Estimate(1 - a.value - b.value, error, a.replicas)
-
-
 def _rotation(record: Record) -> tuple[Array, Estimate]:
-    """arccos(a/(2√−b)) of the directions that oscillate far from critical damping."""
-    a, b = record.measured.coefficient, record.measured.memory
-    cosine = a.value / (2 * np.sqrt(np.where(b.value < 0, -b.value, np.nan)))
-    memory = float(record.predicted["memory"])
-    expected = np.array(record.predicted["coefficient"]) / (2 * np.sqrt(-memory))
-    inside = (np.abs(cosine) < 1) & (np.abs(expected) < 0.98)
-    angle = np.arccos(np.where(inside, cosine, np.nan))
-    error = np.hypot(
-        a.standard_error / (2 * np.sqrt(np.abs(b.value))),
-        cosine * b.standard_error / (2 * np.abs(b.value)),
-    ) / np.sqrt(np.where(inside, 1 - cosine**2, np.nan))
-    return np.arccos(np.where(inside, expected, np.nan)), Estimate(angle, error, a.replicas)
+    """Of directions that oscillate well: there it is smooth."""
+    expected = np.array(record.predicted["frequency"])
+    well = expected > np.array(record.predicted["friction"])
+    return np.where(well, expected, np.nan), record.measured.frequency
 
 
 def bound(rows: Sequence[Row]) -> float:

@@ -34,8 +34,9 @@ class Measured:
         position_variance: of every direction, (k,).
         velocity_variance: likewise; and the following.
         circulation: ½⟨θ_{k+1}v_k − v_{k+1}θ_k⟩.
-        coefficient: a of θ_{k+1} = aθ_k + bθ_{k−1} + noise.
-        memory: b.
+        friction: γ, of positions alone, as are the following.
+        natural_frequency_squared: ω².
+        frequency: of rotation; 0 where overdamped.
         displacement: |θ_k − θ_0|² at `log_spaced` updates.
         exponent: its slope over the last factor of eight.
         change: of the mean |θ_k − θ_{k−1}|², last third of what has settled against its first.
@@ -46,8 +47,9 @@ class Measured:
     position_variance: Estimate
     velocity_variance: Estimate
     circulation: Estimate
-    coefficient: Estimate
-    memory: Estimate
+    friction: Estimate
+    natural_frequency_squared: Estimate
+    frequency: Estimate
     displacement: Array
     exponent: float
     change: Estimate
@@ -80,8 +82,9 @@ def measure(folder: Path, identity: str, learning_rate: float) -> Measured:
         variance(x),
         variance(v),
         circulation(x, v),
-        rates.coefficient,
-        rates.memory,
+        rates.friction,
+        rates.natural_frequency_squared,
+        rates.frequency,
         way[log_spaced(count) - 1],
         slope(late, way[late - 1]),
         relative_change(local[first:], (0.0, 1 / 3)),

@@ -99,11 +99,14 @@ def _displacement(found: Findings) -> Figure:
     figure, axes = _figure(len(found.base))
     for axis, record in zip(axes, found.base, strict=True):
         k = log_spaced(record.updates)
-        diffusion, drift = (np.array(record.predicted[name]) for name in ("diffusion", "drift"))
+        diffusion, drift, all_drift = (
+            np.array(record.predicted[name]) for name in ("diffusion", "gradient_drift", "drift")
+        )
         axis.plot(k, record.measured.displacement, "o", color="#222222", markersize=4)
         axis.plot(k, diffusion + drift, label="predicted", **PREDICTED)
         axis.plot(k, diffusion, "--", color="#d55e00", label="diffusion")
         axis.plot(k, drift, ":", color="#009e73", label="drift of the mean")
+        axis.plot(k, diffusion + all_drift, ":", color="#56b4e9", label="with the induced force")
         path = record.folder / LINEARIZED
         if path.exists():
             with np.load(path) as held:
@@ -136,6 +139,7 @@ def _exponents(found: Findings) -> Figure:
         axis.errorbar(x, y, error, fmt=marker, color=color, capsize=2, label=quantity)
 
     draw("exponent of diffusion", "x", "#d55e00")
+    draw("exponent with induced force", "+", "#009e73")
     draw("exponent", "o", "#0072b2")
     ends = axis.get_xlim()
     axis.plot(ends, ends, color="#222222", linewidth=0.8)

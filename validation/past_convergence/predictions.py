@@ -23,7 +23,7 @@ from validation.durable_files import read_sealed, write_sealed
 from validation.experiments import Cell, Experiment
 from validation.past_convergence.measured_start import MeasuredStart, read_start
 
-__all__ = ["NAME", "Dynamics", "log_spaced", "predict", "slope", "window"]
+__all__ = ["NAME", "Dynamics", "log_spaced", "predict", "rates", "slope", "window"]
 
 NAME = "prediction.json"
 # Eigenvalues below this share of the largest are flat for the mean: rounding is larger.
@@ -43,6 +43,17 @@ def window(updates: int) -> Array:
 def slope(updates: Array, curve: Array) -> float:
     """Of a straight line through log |Δ|² against log k, all points alike."""
     return float(np.polyfit(np.log(updates), np.log(curve), 1)[0])
+
+
+def rates(a: Array, b: float, learning_rate: float) -> dict[str, Array]:
+    """γ, ω² and the frequency of rotation, from the roots of z² = az + b over the time η."""
+    logarithms = np.log(np.array([np.roots([1.0, -one, -b]) for one in a]) + 0j) / learning_rate
+    first, second = logarithms.T
+    return {
+        "friction": -(first + second).real / 2,
+        "natural_frequency_squared": (first * second).real,
+        "frequency": np.abs(first.imag),
+    }
 
 
 @dataclass(frozen=True)
@@ -174,21 +185,21 @@ class Dynamics:
         """All predictions, as plain numbers and arrays."""
         updates, late = (f(self.experiment.record.updates) for f in (log_spaced, window))
         variances, (a, b) = self.variances, self.coefficients
-        diffusion, drift = self.diffusion(late), self.drift(late)
+        diffusion, pushed = self.diffusion(late), self.drift(late, induced=False)
         return {
             "local_displacement": self.local_displacement(),
             "local_displacement_additive": self.local_displacement(driven=False),
             "position_variance": variances[:, 0],
             "velocity_variance": variances[:, 1],
             "circulation": self.circulation,
-            "coefficient": a,
-            "memory": b,
+            **rates(a, b, self.experiment.optimizer.learning_rate),
             "relaxation": self.relaxation,
             "diffusion": self.diffusion(updates),
             "drift": self.drift(updates),
             "gradient_drift": self.drift(updates, induced=False),
-            "exponent": slope(late, diffusion + drift),
+            "exponent": slope(late, diffusion + pushed),
             "exponent_of_diffusion": slope(late, diffusion),
+            "exponent_with_induced_force": slope(late, diffusion + self.drift(late)),
         }
 
 

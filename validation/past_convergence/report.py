@@ -30,7 +30,7 @@ def lines(found: Findings) -> list[str]:
     for row in found.rows:
         mark = "" if abs(row.z) <= found.bound else " *"
         told.append(
-            f"{row.setting:<28}{row.quantity:<42}{row.predicted:>12.4g}{row.measured:>12.4g}"
+            f"{row.setting:<28.28}{row.quantity:<42}{row.predicted:>12.4g}{row.measured:>12.4g}"
             f"{row.deviation:>+11.3f}{row.error:>9.3f}{row.z:>+7.1f}{mark}"
             f"{'' if row.stationary else ' not stationary'}"
         )
