@@ -12,6 +12,7 @@ validate: $(VENV)/ready
 	$(RUN) -m validation published
 	$(RUN) -m validation sweep diabetes
 	$(RUN) -m validation report diabetes
+	$(RUN) -m validation run resnet18-short
 
 test: lint types unit small-validation docs wheel
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
+from PIL import Image
 from test_network_curvature import LOSSES, of_flat, problem, written_down
 from torch.func import hessian, jacrev
 
-from validation.data import examples
+from validation.data import Examples, examples
 from validation.example_curvatures import (
     curvature_spread,
     gauss_newton_trace,
@@ -174,3 +176,53 @@ def test_vgg_takes_images_and_says_which():
     assert network(data.inputs).shape == (4, 10)
     with pytest.raises(ValueError, match="no more blocks than the images can be halved"):
         model(Model("vgg", {"blocks": 4}), data, 0, Path())
+
+
+def test_images_of_a_folder_and_what_is_no_such_folder(tmp_path):
+    source = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = source.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
+    options = {"path": "images", "examples": 4, "size": 14}
+    found = examples(Data("imagenet", options), tmp_path, torch.float32)
+    assert found.inputs.shape == (4, 3, 14, 14)
+    assert found.targets.sum(dim=0).tolist() == [2, 2]
+    with pytest.raises(ValueError, match="has 6 images"):
+        examples(Data("imagenet", {**options, "examples": 7}), tmp_path, torch.float32)
+    with pytest.raises(ValueError, match="holds no classes of images"):
+        examples(Data("imagenet", {**options, "path": "no"}), tmp_path, torch.float32)
+    with pytest.raises(ValueError, match="does not hold CIFAR-10"):
+        examples(Data("cifar10", {"path": "images"}), tmp_path, torch.float32)
+
+
+def test_cifar10_is_standardised_by_channel(tmp_path, monkeypatch):
+    class Downloaded:
+        """What torchvision returns for a folder that holds it."""
+
+        def __init__(self, root, train, download):
+            assert (Path(root), train, download) == (tmp_path, True, False)
+            self.data = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), dtype=np.uint8)
+            self.targets = [i % 10 for i in range(50)]
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Downloaded)
+    data = Data("cifar10", {"path": ".", "examples": 20, "size": 16})
+    found = examples(data, tmp_path, torch.float32)
+    assert found.inputs.shape == (20, 3, 16, 16)
+    torch.testing.assert_close(found.inputs.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.inputs.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-5, rtol=0)
+    assert found.targets.argmax(dim=1).tolist() == [i % 10 for i in range(20)]
+
+
+def test_weights_that_torchvision_saves_are_taken(tmp_path):
+    saved = torchvision.models.resnet18(num_classes=7).state_dict()
+    torch.save(saved, tmp_path / "pretrained.pth")
+    images = Examples("seven", torch.zeros(2, 3, 32, 32), torch.zeros(2, 7))
+    options = {"stem": "imagenet", "batch_norm": "evaluation"}
+    spec = Model("resnet18", options, weights="pretrained.pth")
+    found = model(spec, images, 0, tmp_path).state_dict()
+    torch.testing.assert_close(found, saved)
+    (tmp_path / "pretrained.pth").write_bytes(b"not weights")
+    with pytest.raises(ValueError, match="cannot be read as safetensors, nor"):
+        model(spec, images, 0, tmp_path)

@@ -105,6 +105,22 @@ def test_run_again_nothing_is_done_and_the_table_is_the_same(ran, capsys):
     assert "0 cells done, 4 complete before, 0 failed" in capsys.readouterr().out
 
 
+def test_compare_and_report_take_what_was_run(ran, capsys):
+    folder, path, places = ran
+    capsys.readouterr()
+    main(["compare", str(path), *places[:2]])
+    assert "batch_size = 32" in capsys.readouterr().out
+    (page,) = (folder / "reports").rglob("index.html")
+    text = page.read_text()
+    assert "predicted, then recorded" in text
+    drawn = {image.stem for image in page.parent.glob("*.png")}
+    assert drawn == {"isotropy", "spiral", "slice", "displacement", "exponents"}
+    assert (page.parent / "rows.csv").read_text().count("\n") > 20
+    page.unlink()
+    main(["report", str(path), *places[:2], "--output", str(folder / "reports" / "referee")])
+    assert page.read_text() == text
+
+
 def test_rows_are_of_every_setting_with_errors(ran):
     folder, path, _ = ran
     found = findings(read_staged(path), folder / "runs")

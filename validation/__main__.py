@@ -131,6 +131,14 @@ def _executor(workers: int | None, scheduler: str | None) -> AbstractContextMana
     return nullcontext(Client(scheduler).get_executor(pure=False))
 
 
+def _in_stages(files: tuple[str, ...]) -> tuple[list[StagedExperiment], tuple[str, ...]]:
+    """Those of experiments in stages, and the other files."""
+    paths = {file: find_experiment(file) for file in files}
+    staged = {file for file, path in paths.items() if is_staged(path)}
+    others = tuple(file for file in files if file not in staged)
+    return [read_staged(paths[file]) for file in files if file in staged], others
+
+
 def _judged(files: tuple[str, ...], root: Path) -> Judgement:
     declared = [cell for file in files for cell in cells(find_experiment(file))]
     with tqdm(total=len(declared), unit="cell") as bar:
@@ -140,11 +148,17 @@ def _judged(files: tuple[str, ...], root: Path) -> Judgement:
 def compare(files: tyro.conf.Positional[tuple[str, ...]], root: Path = RUNS) -> None:
     """Print which theories hold, for every sampler and observable of the cells that are complete.
 
+    Of experiments in stages: every predicted number beside the measured one.
+
     Args:
         files: experiments' TOML files, or names of some in the folder experiments.
         root: folder of all runs.
     """
-    tqdm.write("\n".join(referee_report.lines(_judged(files, root))))
+    staged, others = _in_stages(files)
+    for one in staged:
+        tqdm.write("\n".join(staged_report.lines(findings(one, root))))
+    if others:
+        tqdm.write("\n".join(referee_report.lines(_judged(others, root))))
 
 
 def report(
@@ -154,12 +168,19 @@ def report(
 ) -> None:
     """Write the referee's table with pictures: index.html, verdicts.csv, rows.csv.
 
+    Experiments in stages have a page of their own, in a folder of their name beside the output.
+
     Args:
         files: experiments' TOML files, or names of some in the folder experiments.
         root: folder of all runs.
         output: folder of the report.
     """
-    judgement = _judged(files, root)
+    staged, others = _in_stages(files)
+    for one in staged:
+        _report_staged(one, root, output.parent)
+    if not others:
+        return
+    judgement = _judged(others, root)
     path = referee_report.write(judgement, output)
     tqdm.write("\n".join(referee_report.lines(judgement)))
     tqdm.write(f"report: {path.resolve()}")
