@@ -62,7 +62,7 @@ kind = "gauss_newton"
 eigenpairs = 6
 probes = 2
 steps = 20
-force_probes = 4
+force_displacement = 1e-3
 linearized = 2
 
 [gates]

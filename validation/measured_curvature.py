@@ -4,7 +4,7 @@ weights.safetensors       the model's state: `model.weights` of the next experim
 directions.safetensors    eigenvectors, one a column: `record.directions` of the next one
 spectrum.npz              Ritz values, weights and σ² = tr Σ / tr H, for `sgdtheory advise`
 curvature.json            eigenvalues with residuals, trace, noise along the eigenvectors
-trace_gradient.npy        ∇tr H, and force.npz its measure over eigenvalues
+trace_gradient.npy        ∇ of the known curvatures' sum, and force.npz its measure over eigenvalues
 gram.npy                  products of all outputs' gradients, for linearized trainings
 """
 
@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from scipy.sparse.linalg import LinearOperator
 
 from validation.checkpoints import read_checkpoint
+from validation.data import Array
 from validation.directions import write_directions
 from validation.durable_files import written_whole
 from validation.estimators import Estimate
@@ -99,7 +100,7 @@ def measure_curvature(
         "curvature_spread_total_error": float(spread.standard_error),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _measure_force(training, loss_name, batches, curvature, effort, seed, folder)
+    _measure_force(training, loss_name, batches, curvature, pairs.vectors, effort, folder)
     with written_whole(folder / "weights.safetensors") as temporary:
         save_file(training.model.state_dict(), temporary)
     write_directions(folder / "directions.safetensors", torch.as_tensor(pairs.vectors).float())
@@ -153,21 +154,18 @@ def _measure_force(
     loss_name: str,
     batches: Batches,
     curvature: LinearOperator,
+    vectors: Array,
     effort: Effort,
-    seed: int,
     folder: Path,
 ) -> None:
-    """∇ tr H, and as nodes and weights over eigenvalues."""
+    """Where the sum of the known curvatures rises, and as nodes and weights over eigenvalues."""
     slope = np.zeros(curvature.shape[0])
-    found: dict[str, Any] = {"squared": 0.0, "squared_error": 0.0}
-    if effort.force_probes:
+    if effort.force_displacement:
         exact = copy.deepcopy(training.model).double()
         wide = [(_wide(x), _wide(y)) for x, y in batches]
-        force = trace_gradient(exact, loss_name, wide, effort.force_probes, seed)
-        slope = force.vector
-        found = {"squared": force.squared_length, "squared_error": force.squared_length_error}
-    found["nodes"], found["weights"] = vector_quadrature(curvature, slope, effort.steps)
-    write_arrays(folder / "force.npz", found)
+        slope = trace_gradient(exact, loss_name, wide, vectors, effort.force_displacement)
+    nodes, weights = vector_quadrature(curvature, slope, effort.steps)
+    write_arrays(folder / "force.npz", {"nodes": nodes, "weights": weights})
     with written_whole(folder / "trace_gradient.npy") as temporary, temporary.open("wb") as file:
         np.save(file, slope)
 

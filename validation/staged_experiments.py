@@ -43,7 +43,8 @@ class Effort:
         batch: examples in memory at once.
         probes: of trace and density.
         steps: of Lanczos, of every probe.
-        force_probes: pairs of points at which the gradient of the trace is measured; 0 for none.
+        force_displacement: along each eigenvector, to where the gradient is measured for the force
+            that noise induces: about as far as positions will spread; 0 for no such force.
         linearized: trainings of the network with its Hessian held fixed beside each record, the
             first with the record's own batches; their memory is N·outputs × parameters.
     """
@@ -55,7 +56,7 @@ class Effort:
     batch: _Positive = 64
     probes: _Positive = 4
     steps: _Positive = 60
-    force_probes: Annotated[int, Field(ge=0)] = 0
+    force_displacement: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     linearized: Annotated[int, Field(ge=0)] = 0
 
 

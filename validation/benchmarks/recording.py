@@ -2,9 +2,9 @@
 
     python -m validation.benchmarks.recording
 
-One training makes both, in pairs whose order alternates, so that what slows down the machine slows
-down both. A ratio is the median over the pairs; what stands for lowest and highest is the interval
-that holds the median of all pairs with a probability of 95 %.
+Two trainings that are the same make them in pairs whose order alternates, so that what slows down
+the machine slows down both. A ratio is the median over the pairs; what stands for lowest and
+highest is the interval that holds the median of all pairs with a probability of 95 %.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def _experiment(width: int, batch: int, directions: int) -> Experiment:
 def _steps(
     width: int, batch: int, directions: int
 ) -> tuple[Callable[[], None], Callable[[], None]]:
-    """A bare step and a recorded one, of one training."""
+    """A bare step and a recorded one, of two trainings that are the same."""
     experiment = _experiment(width, batch, directions)
-    training = Training(experiment, 0, torch.device("cpu"))
+    bare, training = (Training(experiment, 0, torch.device("cpu")) for _ in range(2))
     size = sum(p.numel() for p in training.parameters)
     drawn = torch.randn(size, directions, generator=torch.Generator().manual_seed(0))
     recorder = Recorder(
@@ -67,7 +67,7 @@ def _steps(
         if recorder.update % checkpoint_interval(experiment.record) == 0:
             recorder.flush()
 
-    return training.update, recorded
+    return bare.update, recorded
 
 
 def pairs(bare: Callable[[], Any], recorded: Callable[[], Any], turns: int) -> Array:

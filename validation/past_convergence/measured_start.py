@@ -16,11 +16,11 @@ __all__ = ["Force", "MeasuredStart", "read_start"]
 
 @dataclass(frozen=True)
 class Force:
-    """The squared length of a mean gradient a + bT, spread over eigenvalues; T is ∇tr H.
+    """|a + bT|² over eigenvalues: a mean gradient, and T, that of the known curvatures' sum.
 
     Args:
         gradient: nodes and weights of a.
-        trace: the same of T, its scatter between probes taken off.
+        trace: the same of T.
         both: of a/|a| + T/|T|.
         lengths: |a| and |T|.
     """
@@ -122,9 +122,7 @@ def _along(known: Array, total: float, rho: Array, counts: Array) -> Array:
 
 def _force(folder: Path, own: Any) -> Force:
     with np.load(folder / "force.npz") as found:
-        nodes, weights, square = found["nodes"], found["weights"], max(float(found["squared"]), 0.0)
-    seen = float(weights.sum())
-    weights = weights * (square / seen if seen else 0.0)
+        nodes, weights = found["nodes"], found["weights"]
     gradient = own["gradient_nodes"], own["gradient_weights"]
-    lengths = float(np.sqrt(gradient[1].sum())), float(np.sqrt(square))
+    lengths = float(np.sqrt(gradient[1].sum())), float(np.sqrt(weights.sum()))
     return Force(gradient, (nodes, weights), (own["both_nodes"], own["both_weights"]), lengths)

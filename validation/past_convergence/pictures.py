@@ -53,8 +53,8 @@ def _settings(found: Findings) -> Figure | None:
             ("|δ|², noise that does not drive itself", "x", "#d55e00"),
         ):
             points = [
-                (values[name], row.deviation, row.error)
-                for values in comparison.settings
+                (place, row.deviation, row.error)
+                for place, values in enumerate(comparison.settings)
                 for row in found.rows
                 if row.quantity == quantity and found.is_of(row, values)
             ]
@@ -64,7 +64,9 @@ def _settings(found: Findings) -> Figure | None:
                     x, 1 + y, 2 * error, fmt=marker, color=color, capsize=2, label=quantity
                 )
         axis.axhline(1, color="#222222", linewidth=0.8)
-        axis.set(xscale="log", xlabel=name, ylabel="measured / predicted")
+        places = range(len(comparison.settings))
+        axis.set_xticks(places, [f"{values[name]:g}" for values in comparison.settings])
+        axis.set(xlabel=name.split(".")[-1].replace("_", " "), ylabel="measured / predicted")
     axes[0].legend(fontsize=7)
     return figure
 
