@@ -15,6 +15,7 @@ from validation.past_convergence.measured_start import Force, MeasuredStart
 from validation.past_convergence.predictions import Dynamics, log_spaced, rates, slope, window
 from validation.past_convergence.report import lines
 from validation.past_convergence.staged_runs import prepared
+from validation.past_convergence.verdict import verdicts
 from validation.preparation import relative_change
 from validation.staged_experiments import read_staged
 
@@ -129,6 +130,20 @@ def test_rows_are_of_every_setting_with_errors(ran):
     assert {"|δ|²", "Var θ", "Var v", "circulation", "exponent"} <= quantities
     assert all(row.error > 0 for row in found.rows)
     assert any("one false alarm in 100" in line for line in lines(found))
+
+
+def test_a_verdict_is_over_stationary_settings_of_one_chance():
+    def row(setting, deviation, z, chance="fresh", *, stationary=True):
+        return comparison.Row(
+            setting, chance, "|δ|²", 1.0, 1.0 + deviation, deviation, 0.1, z, 0.0, 0, stationary
+        )
+
+    rows = [row("a", 0.1, 1.0), row("b", -0.3, -3.0), row("c", 9.0, 90.0, stationary=False)]
+    first, second = verdicts([*rows, row("d", 0.5, 5.0, "own")], bound=4.0)
+    assert (first.settings, first.largest, first.largest_z, first.holds) == (2, -0.3, 3.0, True)
+    assert first.deviation == pytest.approx(-0.1)
+    assert first.error == pytest.approx(0.1 / np.sqrt(2))
+    assert (second.chance, second.holds) == ("own", False)
 
 
 def test_the_hessian_is_measured_again_where_the_record_ended(ran):

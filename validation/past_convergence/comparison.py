@@ -41,7 +41,19 @@ class Record:
     eigenvalues: Array
     measured: Measured
     updates: int
-    white: bool
+    sampler: str
+    label_noise: float
+
+    @property
+    def white(self) -> bool:
+        """Whether the noise of one batch knows nothing of another's."""
+        return self.sampler == "with_replacement"
+
+    @property
+    def chance(self) -> str:
+        """Where its noise comes from."""
+        source = "fresh label errors" if self.label_noise else "the examples"
+        return f"{self.sampler}, noise of {source}"
 
     @property
     def settled(self) -> Array:
@@ -55,6 +67,7 @@ class Row:
 
     Args:
         setting: its label.
+        chance: sampler and source of the noise.
         quantity: what is compared.
         predicted: mean over seeds.
         measured: likewise.
@@ -67,6 +80,7 @@ class Row:
     """
 
     setting: str
+    chance: str
     quantity: str
     predicted: float
     measured: float
@@ -111,7 +125,8 @@ def records_of(
                 np.array(made["eigenvalues"]),
                 measure(folder, experiment.identity, experiment.optimizer.learning_rate),
                 experiment.record.updates,
-                experiment.sampler.name == "with_replacement",
+                experiment.sampler.name,
+                experiment.data.label_noise,
             )
         )
     return tuple(found)
@@ -155,6 +170,7 @@ class _Rows:
         scatter = float(deviation.std(ddof=1)) if count > 1 else float("nan")
         return Row(
             self.setting,
+            self.records[0].chance,
             quantity,
             float(predicted.mean()),
             float(measured.mean()),
@@ -253,6 +269,7 @@ class _Rows:
         z = float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), count - 1))) if count > 1 else t
         return Row(
             self.setting,
+            self.records[0].chance,
             name.replace("_", " "),
             float(predicted.mean()),
             float(measured.mean()),

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -17,6 +18,7 @@ from validation.past_convergence.comparison import FALSE_ALARM, Row
 from validation.past_convergence.findings import Findings
 from validation.past_convergence.pictures import PICTURES, picture
 from validation.past_convergence.staged_runs import AFTER
+from validation.past_convergence.verdict import Verdict, verdicts
 
 __all__ = ["lines", "write"]
 
@@ -39,9 +41,11 @@ def lines(found: Findings) -> list[str]:
 
 
 def write(found: Findings, output: Path) -> Path:
-    """index.html, rows.csv, curvature.csv and pictures in a folder, made if need be."""
+    """index.html, tables and pictures, in a folder that is made if need be."""
     output.mkdir(parents=True, exist_ok=True)
-    _write_rows(found.rows, output / "rows.csv")
+    told = verdicts(found.rows, found.bound)
+    _write_table(Row, found.rows, output / "rows.csv")
+    _write_table(Verdict, told, output / "verdicts.csv")
     moved = list(_curvature(found))
     with (output / "curvature.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(moved)
@@ -56,6 +60,7 @@ def write(found: Findings, output: Path) -> Path:
     page = environment.get_template("report.html").render(
         name=found.staged.name,
         rows=found.rows,
+        verdicts=told,
         bound=found.bound,
         false_alarm=FALSE_ALARM,
         curvature=moved,
@@ -66,15 +71,15 @@ def write(found: Findings, output: Path) -> Path:
     return path
 
 
-def _write_rows(rows: Sequence[Row], path: Path) -> None:
+def _write_table(kind: type, records: Sequence[Any], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [one.name for one in fields(Row)], lineterminator="\n")
+        writer = csv.DictWriter(file, [one.name for one in fields(kind)], lineterminator="\n")
         writer.writeheader()
-        for row in rows:
+        for record in records:
             writer.writerow(
                 {
-                    name: f"{value:.6g}" if isinstance(value, float) else value
-                    for name, value in asdict(row).items()
+                    name: f"{value:.4g}" if isinstance(value, float) else value
+                    for name, value in asdict(record).items()
                 }
             )
 
