@@ -144,6 +144,9 @@ def test_a_verdict_is_over_stationary_settings_of_one_chance():
     assert first.deviation == pytest.approx(-0.1)
     assert first.error == pytest.approx(0.1 / np.sqrt(2))
     assert (second.chance, second.holds) == ("own", False)
+    (together,) = verdicts([row(str(i), 0.3, 3.0) for i in range(4)], bound=4.0)
+    assert together.largest_z == pytest.approx(0.3 / 0.05)
+    assert not together.holds
 
 
 def test_the_hessian_is_measured_again_where_the_record_ended(ran):

@@ -19,7 +19,7 @@ from validation.data import Array
 from validation.durable_files import read_sealed
 from validation.estimators import Estimate
 from validation.past_convergence.measurements import Measured, measure
-from validation.past_convergence.predictions import NAME
+from validation.past_convergence.predictions import LINEARIZED, NAME, slope, window
 from validation.preparation import Start, recorded_cell
 from validation.staged_experiments import Gates, StagedExperiment
 
@@ -43,6 +43,7 @@ class Record:
     updates: int
     sampler: str
     label_noise: float
+    linearized: tuple[Array, Array] | None
 
     @property
     def white(self) -> bool:
@@ -127,9 +128,18 @@ def records_of(
                 experiment.record.updates,
                 experiment.sampler.name,
                 experiment.data.label_noise,
+                _linearized(folder / LINEARIZED),
             )
         )
     return tuple(found)
+
+
+def _linearized(path: Path) -> tuple[Array, Array] | None:
+    """Updates and |Δ|² of the training with the record's batches."""
+    if not path.exists():
+        return None
+    with np.load(path) as found:
+        return found["updates"], found["displacement"][0]
 
 
 def compare(setting: str, records: Sequence[Record], gates: Gates) -> list[Row]:
@@ -143,6 +153,7 @@ def compare(setting: str, records: Sequence[Record], gates: Gates) -> list[Row]:
         make.exponent("exponent"),
         make.exponent("exponent_of_diffusion"),
         make.exponent("exponent_with_induced_force"),
+        *make.linearized(),
     ]
 
 
@@ -258,9 +269,42 @@ class _Rows:
         return self._row(quantity, columns, total) if columns else None
 
     def exponent(self, name: str) -> Row:
-        """Of |Δ|² over the last factor of eight; its error is from seed to seed."""
-        predicted = np.array([record.predicted[name] for record in self.records])
-        measured = np.array([record.measured.exponent for record in self.records])
+        """Of |Δ|² over the last factor of eight."""
+        predicted = [record.predicted[name] for record in self.records]
+        measured = [record.measured.exponent for record in self.records]
+        return self._between_seeds(name.replace("_", " "), predicted, measured)
+
+    def linearized(self) -> list[Row]:
+        """The network beside itself with its Hessian held fixed, where that was trained.
+
+        The same batches move both: what differs is due to the Hessian's change alone.
+        """
+        curves = [record.linearized for record in self.records]
+        if any(curve is None for curve in curves):
+            return []
+        late = [
+            slope(updates[chosen], curve[chosen])
+            for updates, curve in filter(None, curves)
+            for chosen in (np.isin(updates, window(int(updates[-1]))),)
+        ]
+        ends = [np.log(curve[-1]) for _, curve in filter(None, curves)]
+        measured = [record.measured for record in self.records]
+        return [
+            self._between_seeds(
+                "exponent, beside a Hessian held fixed", late, [one.exponent for one in measured]
+            ),
+            self._between_seeds(
+                "log |Δ|² at the end, beside a Hessian held fixed",
+                ends,
+                [float(np.log(one.displacement[-1])) for one in measured],
+            ),
+        ]
+
+    def _between_seeds(
+        self, quantity: str, expected: Sequence[float], found: Sequence[float]
+    ) -> Row:
+        """Of what a record has but one: its error is from seed to seed."""
+        predicted, measured = np.array(expected), np.array(found)
         away, count = measured - predicted, len(measured)
         scatter = float(away.std(ddof=1)) if count > 1 else float("nan")
         error = scatter / np.sqrt(count)
@@ -270,7 +314,7 @@ class _Rows:
         return Row(
             self.setting,
             self.records[0].chance,
-            name.replace("_", " "),
+            quantity,
             float(predicted.mean()),
             float(measured.mean()),
             float(away.mean()),

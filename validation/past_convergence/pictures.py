@@ -15,7 +15,7 @@ import sgdtheory as sgd
 from validation.past_convergence.comparison import Row
 from validation.past_convergence.findings import Findings
 from validation.past_convergence.predictions import log_spaced
-from validation.past_convergence.staged_runs import LINEARIZED, SLICE
+from validation.past_convergence.staged_runs import SLICE
 from validation.record_store import open_record
 
 __all__ = ["PICTURES", "picture"]
@@ -109,16 +109,9 @@ def _displacement(found: Findings) -> Figure:
         axis.plot(k, diffusion, "--", color="#d55e00", label="diffusion")
         axis.plot(k, drift, ":", color="#009e73", label="drift of the mean")
         axis.plot(k, diffusion + all_drift, ":", color="#56b4e9", label="with the induced force")
-        path = record.folder / LINEARIZED
-        if path.exists():
-            with np.load(path) as held:
-                axis.plot(
-                    held["updates"],
-                    held["displacement"][0],
-                    "-.",
-                    color="#cc79a7",
-                    label="same batches, Hessian held fixed",
-                )
+        if record.linearized is not None:
+            label = "same batches, Hessian held fixed"
+            axis.plot(*record.linearized, "-.", color="#cc79a7", label=label)
         axis.set(
             xscale="log",
             yscale="log",

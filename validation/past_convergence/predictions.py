@@ -23,9 +23,9 @@ from validation.durable_files import read_sealed, write_sealed
 from validation.experiments import Cell, Experiment
 from validation.past_convergence.measured_start import MeasuredStart, read_start
 
-__all__ = ["NAME", "Dynamics", "log_spaced", "predict", "rates", "slope", "window"]
+__all__ = ["LINEARIZED", "NAME", "Dynamics", "log_spaced", "predict", "rates", "slope", "window"]
 
-NAME = "prediction.json"
+NAME, LINEARIZED = "prediction.json", "linearized.npz"
 # Eigenvalues below this share of the largest are flat for the mean: rounding is larger.
 _FLAT = 1e-6
 

@@ -26,13 +26,13 @@ __all__ = ["lines", "write"]
 def lines(found: Findings) -> list[str]:
     """The rows as text."""
     told = [
-        f"{'setting':<28}{'quantity':<42}{'predicted':>12}{'measured':>12}{'deviation':>11}"
+        f"{'setting':<28}{'quantity':<50}{'predicted':>12}{'measured':>12}{'deviation':>11}"
         f"{'± error':>9}{'z':>7}"
     ]
     for row in found.rows:
         mark = "" if abs(row.z) <= found.bound else " *"
         told.append(
-            f"{row.setting:<28.28}{row.quantity:<42}{row.predicted:>12.4g}{row.measured:>12.4g}"
+            f"{row.setting:<28.28}{row.quantity:<50}{row.predicted:>12.4g}{row.measured:>12.4g}"
             f"{row.deviation:>+11.3f}{row.error:>9.3f}{row.z:>+7.1f}{mark}"
             f"{'' if row.stationary else ' not stationary'}"
         )

@@ -31,7 +31,7 @@ from validation.linearized_training import (
 from validation.loss_slice import loss_slice
 from validation.measured_curvature import batches_of, ended_training, write_arrays
 from validation.network_curvature import Eigenpairs, change, loss_curvature, top_eigenpairs, trace
-from validation.past_convergence.predictions import NAME, log_spaced, predict, window
+from validation.past_convergence.predictions import LINEARIZED, NAME, log_spaced, predict, window
 from validation.preparation import Start, prepare, recorded_cell
 from validation.recorded_noise import measure_recorded_noise
 from validation.run_folder import RunFolder
@@ -40,10 +40,9 @@ from validation.sweeps import SweepOutcome
 from validation.sweeps import sweep as run_sweep
 from validation.torch_training import Training
 
-__all__ = ["AFTER", "LINEARIZED", "SLICE", "prepared", "record_all", "run_staged"]
+__all__ = ["AFTER", "SLICE", "prepared", "record_all", "run_staged"]
 
 AFTER = "curvature_after.json"
-LINEARIZED = "linearized.npz"
 SLICE = "slice.npz"
 # Standard deviations that the plane of the loss reaches to each side, and its points.
 _REACH, _POINTS = 4.0, 25

@@ -23,8 +23,9 @@ class Verdict:
         deviation: mean over settings, of measured/predicted − 1 or measured − predicted.
         error: of that mean; settings that share their starts are not quite independent.
         largest: the deviation that is largest in size.
-        largest_z: the largest |z|.
-        holds: whether no |z| passes the bound of the whole table.
+        largest_z: the largest |z|, that of the mean deviation included: settings that part together
+            by less than each one's error part.
+        holds: whether it does not pass the bound of the whole table.
     """
 
     chance: str
@@ -52,14 +53,15 @@ def verdicts(rows: Sequence[Row], bound: float) -> tuple[Verdict, ...]:
     for (chance, quantity), group in groups.items():
         away = np.array([row.deviation for row in group])
         errors = np.array([row.error for row in group])
-        z = max(abs(row.z) for row in group)
+        error = float(np.sqrt((errors**2).sum()) / len(group))
+        z = max(abs(float(away.mean())) / error, *(abs(row.z) for row in group))
         found.append(
             Verdict(
                 chance,
                 quantity,
                 len(group),
                 float(away.mean()),
-                float(np.sqrt((errors**2).sum()) / len(group)),
+                error,
                 float(away[np.abs(away).argmax()]),
                 z,
                 z <= bound,
