@@ -1,5 +1,6 @@
 """What is measured where a record begins, against matrices and derivatives written down."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from safetensors.torch import save_file
 from test_network_curvature import LOSSES, of_flat, problem, written_down
 from torch.func import hessian, jacrev
 
@@ -25,9 +27,11 @@ from validation.linearized_training import (
     output_residuals,
 )
 from validation.losses import loss
+from validation.measured_curvature import mean_square_output
 from validation.models import model
 from validation.network_curvature import loss_curvature, top_eigenpairs
 from validation.noise_induced_force import direction_sum, full_gradient, trace_gradient
+from validation.recorded_noise import require_the_same
 from validation.torch_training import Training
 
 begin_forward_mode()
@@ -229,3 +233,19 @@ def test_weights_that_torchvision_saves_are_taken(tmp_path):
     (tmp_path / "pretrained.pth").write_bytes(b"not weights")
     with pytest.raises(ValueError, match="cannot be read as safetensors, nor"):
         model(spec, images, 0, tmp_path)
+
+
+def test_statistics_frozen_anew_make_another_network(tmp_path):
+    first = declared("resnet18", width=1, batch_norm="frozen")
+    training = Training(first, 0, torch.device("cpu"))
+    training.update()
+    training.model.eval()
+    inputs = [training.examples]
+    told = {"mean_square_output": mean_square_output(training, inputs)}
+    (tmp_path / "curvature.json").write_text(json.dumps(told))
+    save_file(training.model.state_dict(), tmp_path / "weights.safetensors")
+    weights = {"model.weights": str(tmp_path / "weights.safetensors")}
+    kept = first.varied({**weights, "model.options.batch_norm": "evaluation"})
+    require_the_same(Training(kept, 0, torch.device("cpu")), inputs, tmp_path)
+    with pytest.raises(ValueError, match='declare batch_norm = "evaluation"'):
+        require_the_same(Training(first.varied(weights), 0, torch.device("cpu")), inputs, tmp_path)

@@ -43,7 +43,13 @@ from validation.run_folder import RunFolder
 from validation.staged_experiments import Effort
 from validation.torch_training import Training
 
-__all__ = ["batches_of", "ended_training", "measure_curvature", "write_arrays"]
+__all__ = [
+    "batches_of",
+    "ended_training",
+    "mean_square_output",
+    "measure_curvature",
+    "write_arrays",
+]
 
 
 def measure_curvature(
@@ -86,6 +92,7 @@ def measure_curvature(
         "seed": seed,
         "kind": effort.kind,
         "examples": noise.examples,
+        "mean_square_output": mean_square_output(training, batches),
         "eigenvalues": pairs.values.tolist(),
         "residuals": pairs.residuals.tolist(),
         "trace": float(whole.value),
@@ -172,6 +179,13 @@ def _measure_force(
 
 def _wide(values: torch.Tensor) -> torch.Tensor:
     return values.double() if values.is_floating_point() else values
+
+
+@torch.no_grad()
+def mean_square_output(training: Training, batches: Batches) -> float:
+    """⟨f²⟩ over examples and outputs: that of two networks alike only if they are the same one."""
+    outputs = torch.cat([training.model(inputs) for inputs, _ in batches])
+    return float(outputs.double().square().mean())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -123,12 +123,18 @@ def record_all(
     ]
     work = partial(_perform, starts=dict(starts), effort=staged.effort)
     outcome = run_sweep(cells, work, place, executor=executor, device=device)
-    waiting = [
-        executor.submit(_curvature_after, cell, place, starts[cell.seed], staged.effort, device)
+    whole = [
+        cell
         for cell in cells[: len(starts)]
         if RunFolder(place / cell.folder, cell.experiment.identity, cell.seed).is_complete()
     ]
-    waiting.append(executor.submit(_slice, cells[0], place, starts[cells[0].seed], device))
+    waiting = [
+        executor.submit(_curvature_after, cell, place, starts[cell.seed], staged.effort, device)
+        for cell in whole
+    ]
+    waiting += [
+        executor.submit(_slice, cell, place, starts[cell.seed], device) for cell in whole[:1]
+    ]
     for future in as_completed(waiting):
         future.result()
     return outcome
