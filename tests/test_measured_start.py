@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 from test_network_curvature import LOSSES, of_flat, problem, written_down
 from torch.func import hessian, jacrev
 
+from validation import example_curvatures
 from validation.data import Examples, examples
 from validation.example_curvatures import (
     curvature_spread,
-    gauss_newton_trace,
+    gauss_newton_squares,
     total_curvature_spread,
 )
 from validation.experiments import Data, Experiment, Loss, Model, Optimizer, Record, Sampler
@@ -63,10 +64,20 @@ def test_spread_of_curvatures_is_that_of_hessians_one_by_one(loss_name):
     assert abs(whole.value - np.trace(spread)) < 4 * whole.standard_error
 
 
-def test_trace_of_gauss_newton_is_that_of_the_matrix():
-    network, _, _, batches = problem("half_squared_error")
-    matrix = written_down("gauss_newton", "half_squared_error")
-    assert gauss_newton_trace(network, batches) == pytest.approx(np.trace(matrix), rel=1e-12)
+@pytest.mark.parametrize("together", [1, 2**28])
+def test_squares_of_gauss_newton_are_those_of_matrices_one_by_one(together, monkeypatch):
+    monkeypatch.setattr(example_curvatures, "_TOGETHER", together)
+    network, inputs, _, batches = problem("half_squared_error")
+    outputs, theta = of_flat(network, lambda f: f)
+    jacobians = jacrev(lambda t: outputs(t, inputs))(theta).numpy()
+    each = np.einsum("nip,niq->npq", jacobians, jacobians)
+    directions = np.random.default_rng(4).normal(size=(len(theta), 3))
+    found = gauss_newton_squares(network, batches, directions)
+    np.testing.assert_allclose(found.along, ((each @ directions) ** 2).sum(axis=1).mean(axis=0))
+    assert found.trace == pytest.approx(each.trace(axis1=1, axis2=2).mean())
+    assert found.total == pytest.approx((each**2).sum(axis=(1, 2)).mean())
+    none = gauss_newton_squares(network, batches, directions[:, :0])
+    assert none.along.shape == (0,)
 
 
 def test_gradient_of_the_trace_is_the_derivative_of_the_trace():

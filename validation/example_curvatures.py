@@ -9,6 +9,7 @@ the covariance of that over examples. Over positions with the covariance cI it i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +19,15 @@ from validation.estimators import Estimate, replica_mean
 from validation.forward_mode import begin_forward_mode
 from validation.losses import loss
 
-__all__ = ["curvature_spread", "gauss_newton_trace", "total_curvature_spread"]
+__all__ = [
+    "GaussNewtonSquares",
+    "curvature_spread",
+    "gauss_newton_squares",
+    "total_curvature_spread",
+]
+
+# Bytes of gradients that are held at once.
+_TOGETHER = 2**28
 
 Batches = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
@@ -92,12 +101,30 @@ def total_curvature_spread(
     return replica_mean(curvature_spread(model, loss_name, batches, signs))
 
 
-def gauss_newton_trace(model: torch.nn.Module, batches: Batches) -> float:
-    """tr (1/N) Σ_n J_nᵀJ_n, J_n the outputs' derivatives, exactly: half squared errors' own.
+@dataclass(frozen=True)
+class GaussNewtonSquares:
+    """Of one example's Gauss-Newton matrix J_nᵀJ_n, for half squared errors; means over examples.
+
+    Args:
+        along: |J_nᵀJ_n d|² of every direction d, (k,).
+        trace: tr J_nᵀJ_n.
+        total: tr (J_nᵀJ_n)².
+    """
+
+    along: Array
+    trace: float
+    total: float
+
+
+def gauss_newton_squares(
+    model: torch.nn.Module, batches: Batches, directions: Array
+) -> GaussNewtonSquares:
+    """Exactly, from the gradients of every output: the small matrices J_nJ_nᵀ hold all of it.
 
     Args:
         model: in evaluation.
-        batches: inputs and targets; every example once. Memory: batch × parameters.
+        batches: inputs and targets; every example once.
+        directions: (parameters, k); k may be 0.
     """
     named = {name: value.detach() for name, value in model.named_parameters()}
     buffers = dict(model.named_buffers())
@@ -109,10 +136,24 @@ def gauss_newton_trace(model: torch.nn.Module, batches: Batches) -> float:
         return outputs[0] @ unit
 
     each = torch.func.vmap(torch.func.grad(output), in_dims=(None, 0, None))
-    total, count = 0.0, 0
+    first = next(iter(named.values()))
+    onto = torch.as_tensor(directions).to(first)
+    size = sum(value.numel() for value in named.values()) * first.element_size()
+    along, trace, total, count = np.zeros(directions.shape[1]), 0.0, 0.0, 0
     for inputs, targets in batches:
-        for unit in torch.eye(targets.shape[1]).to(targets):
-            slopes = each(named, inputs, unit)
-            total += sum(float(one.double().square().sum()) for one in slopes.values())
+        units = torch.eye(targets.shape[1]).to(targets)
+        for part in inputs.split(max(1, _TOGETHER // (len(units) * size))):
+            slopes = torch.stack(
+                [
+                    torch.cat([one.flatten(1) for one in each(named, part, unit).values()], dim=1)
+                    for unit in units
+                ],
+                dim=1,
+            )
+            products = (slopes @ slopes.mT).double()
+            moved = (slopes @ onto).double()
+            along += torch.einsum("nik,nij,njk->k", moved, products, moved).cpu().numpy()
+            trace += float(products.diagonal(dim1=1, dim2=2).sum())
+            total += float(products.square().sum())
         count += len(inputs)
-    return total / count
+    return GaussNewtonSquares(along / count, trace / count, total / count)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ from validation.checkpoints import read_checkpoint
 from validation.data import Array
 from validation.directions import write_directions
 from validation.durable_files import written_whole
-from validation.estimators import Estimate
+from validation.estimators import Estimate, replica_mean
 from validation.example_curvatures import (
     Batches,
     curvature_spread,
-    gauss_newton_trace,
+    gauss_newton_squares,
     total_curvature_spread,
 )
 from validation.example_gradients import gradient_noise
@@ -83,10 +83,12 @@ def measure_curvature(
     curvature = loss_curvature(effort.kind, training.model, loss_name, batches)
     pairs = top_eigenpairs(curvature, effort.eigenpairs, seed)
     rest = deflated(curvature, pairs.vectors)
-    whole = _whole_trace(experiment, effort, training, batches, pairs, rest, seed)
     density = lanczos_quadrature(rest, effort.steps, effort.probes, seed)
+    if effort.is_exact(loss_name):
+        sums = _from_outputs(training, batches, pairs, density)
+    else:
+        sums = _from_probes(training, batches, pairs, rest, effort.probes, seed)
     noise = gradient_noise(training.model, loss_name, batches, pairs.vectors)
-    spread = total_curvature_spread(training.model, loss_name, batches, max(2, effort.probes), seed)
     found = {
         "experiment": experiment.identity,
         "seed": seed,
@@ -95,16 +97,14 @@ def measure_curvature(
         "mean_square_output": mean_square_output(training, batches),
         "eigenvalues": pairs.values.tolist(),
         "residuals": pairs.residuals.tolist(),
-        "trace": float(whole.value),
-        "trace_error": float(whole.standard_error),
+        "trace": float(sums.trace.value),
+        "trace_error": float(sums.trace.standard_error),
         "noise_along": noise.along.tolist(),
         "noise_total": noise.total,
         "squared_gradient": noise.mean_square,
-        "curvature_spread_along": curvature_spread(
-            training.model, loss_name, batches, pairs.vectors
-        ).tolist(),
-        "curvature_spread_total": float(spread.value),
-        "curvature_spread_total_error": float(spread.standard_error),
+        "curvature_spread_along": sums.spread_along.tolist(),
+        "curvature_spread_total": float(sums.spread_total.value),
+        "curvature_spread_total_error": float(sums.spread_total.standard_error),
     }
     folder.mkdir(parents=True, exist_ok=True)
     _measure_force(training, loss_name, batches, curvature, pairs.vectors, effort, folder)
@@ -118,7 +118,7 @@ def measure_curvature(
             "ritz_values": joined.ritz_values,
             "weights": joined.weights,
             "dimension": joined.dimension,
-            "noise_scale": noise.total / float(whole.value),
+            "noise_scale": noise.total / found["trace"],
         },
     )
     if effort.linearized:
@@ -130,21 +130,46 @@ def measure_curvature(
     return found
 
 
-def _whole_trace(
-    experiment: Experiment,
-    effort: Effort,
+@dataclass(frozen=True)
+class _Sums:
+    """tr H, and the spread of single examples' curvatures along the known directions and in all."""
+
+    trace: Estimate
+    spread_along: Array
+    spread_total: Estimate
+
+
+def _from_outputs(
+    training: Training, batches: Batches, pairs: Eigenpairs, density: RitzValues
+) -> _Sums:
+    """Exact but for tr H², whose part beyond the largest eigenvalues the probes have seen."""
+    found = gauss_newton_squares(training.model, batches, pairs.vectors)
+    beyond = replica_mean(
+        density.dimension * (density.weights * density.ritz_values**2).sum(axis=1)
+    )
+    return _Sums(
+        Estimate(np.asarray(found.trace), np.zeros(()), 1),
+        found.along - pairs.values**2 - pairs.residuals**2,
+        replace(beyond, value=found.total - (pairs.values**2).sum() - beyond.value),
+    )
+
+
+def _from_probes(
     training: Training,
     batches: Batches,
     pairs: Eigenpairs,
     rest: LinearOperator,
+    probes: int,
     seed: int,
-) -> Estimate:
-    """Exact where it can be; else the largest eigenvalues, and Hutchinson's of the rest."""
-    if (effort.kind, experiment.loss.name) == ("gauss_newton", "half_squared_error"):
-        exact = gauss_newton_trace(training.model, batches)
-        return Estimate(np.asarray(exact), np.zeros(()), 1)
-    left = trace(rest, max(2, effort.probes), seed)
-    return replace(left, value=left.value + pairs.values.sum())
+) -> _Sums:
+    """The largest eigenvalues, and Hutchinson's of the rest; products with every example's own."""
+    model, name = training.model, training.loss_name
+    left = trace(rest, probes, seed)
+    return _Sums(
+        replace(left, value=left.value + pairs.values.sum()),
+        curvature_spread(model, name, batches, pairs.vectors),
+        total_curvature_spread(model, name, batches, probes, seed),
+    )
 
 
 def _joined(pairs: Eigenpairs, rest: RitzValues) -> RitzValues:

@@ -41,7 +41,7 @@ class Effort:
         eigenpairs: the largest ones.
         examples: of the data, from its beginning; 0 for all.
         batch: examples in memory at once.
-        probes: of trace and density.
+        probes: of trace and density, at least 2.
         steps: of Lanczos, of every probe.
         force_displacement: along each eigenvector, to where the gradient is measured for the force
             that noise induces: about as far as positions will spread; 0 for no such force.
@@ -54,10 +54,14 @@ class Effort:
     eigenpairs: _Positive = 20
     examples: Annotated[int, Field(ge=0)] = 0
     batch: _Positive = 64
-    probes: _Positive = 4
+    probes: Annotated[int, Field(ge=2)] = 4
     steps: _Positive = 60
     force_displacement: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     linearized: Annotated[int, Field(ge=0)] = 0
+
+    def is_exact(self, loss_name: str) -> bool:
+        """Whether the gradients of single outputs are all of the curvature."""
+        return (self.kind, loss_name) == ("gauss_newton", "half_squared_error")
 
 
 @dataclass(frozen=True)

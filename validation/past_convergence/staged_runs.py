@@ -21,7 +21,7 @@ from validation import torch_runs
 from validation.directions import read_directions
 from validation.durable_files import read_sealed, write_sealed
 from validation.estimators import Estimate
-from validation.example_curvatures import gauss_newton_trace
+from validation.example_curvatures import gauss_newton_squares
 from validation.experiments import Cell
 from validation.linearized_training import (
     linearized_displacement,
@@ -202,11 +202,11 @@ def _curvature_after(cell: Cell, place: Path, start: Start, effort: Effort, devi
     moved = change(before, after)
     # Curvature along the directions of before: what the record itself has felt.
     felt = np.einsum("pk,pk->k", vectors, curvature @ vectors.astype(curvature.dtype))
-    whole = (
-        Estimate(np.asarray(gauss_newton_trace(training.model, batches)), np.zeros(()), 1)
-        if (effort.kind, name) == ("gauss_newton", "half_squared_error")
-        else trace(curvature, max(2, effort.probes), cell.seed)
-    )
+    if effort.is_exact(name):
+        exact = gauss_newton_squares(training.model, batches, vectors[:, :0]).trace
+        whole = Estimate(np.asarray(exact), np.zeros(()), 1)
+    else:
+        whole = trace(curvature, effort.probes, cell.seed)
     write_sealed(
         folder / AFTER,
         {
