@@ -168,7 +168,9 @@ def test_copies_are_of_linear_models_alone(tmp_path):
     assert found.weights.shape == (3, 10, 1)
     with pytest.raises(ValueError, match=r"record\.replicas = 2"):
         model(Model("mlp"), small_images(), 0, tmp_path, replicas=2)
-    with pytest.raises(ValueError, match=r"model\.name = 'mpl': there are linear, mlp, resnet18"):
+    with pytest.raises(
+        ValueError, match=r"model\.name = 'mpl': there are linear, mlp, vgg, resnet18"
+    ):
         model(Model("mpl"), small_images(), 0, tmp_path)
 
 

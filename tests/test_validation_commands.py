@@ -10,6 +10,7 @@ import pytest
 
 from validation.__main__ import main
 from validation.experiments import cells, find_experiment
+from validation.staged_experiments import is_staged, read_staged
 
 ROOT = Path(__file__).parent.parent
 SMALL = """
@@ -143,6 +144,11 @@ def test_nothing_to_compare_says_what_to_do(file, tmp_path):
 def test_every_experiment_of_the_project_declares_cells_that_differ():
     for path in sorted((ROOT / "experiments").glob("*.toml")):
         assert find_experiment(path.stem) == path
+        if is_staged(path):
+            assert read_staged(path).settings
+            with pytest.raises(ValueError, match="declares stages, which"):
+                cells(path)
+            continue
         declared = cells(path)
         assert len({cell.folder for cell in declared}) == len(declared) > 0
     with pytest.raises(ValueError, match=r"none of .*referee.*stability"):

@@ -357,6 +357,11 @@ def declared_experiment(tables: Mapping[str, Any], path: Path) -> Experiment:
 
 def _parsed(path: Path) -> _Declaration:
     declared = read_tables(path)
+    if "stages" in declared:
+        raise ValueError(
+            f"{path} declares stages, which `python -m validation run` performs, all settings "
+            "included. Give it to `run`, `compare` or `report`."
+        )
     points, sweep = declared.pop("points", [{}]), declared.pop("sweep", {})
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         raise ValueError(f"{path}: points = {points!r}: give tables, [[points]].")
