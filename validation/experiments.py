@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -29,6 +29,7 @@ __all__ = [
     "Record",
     "Sampler",
     "cells",
+    "checked_record",
     "declared_experiment",
     "find_experiment",
     "read_experiment",
@@ -295,16 +296,33 @@ def _digest_of_code(name: str) -> str:
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
 
 
-def _checked(declared: Mapping[str, Any], origin: str) -> Experiment:
+_Kind = TypeVar("_Kind")
+
+
+def checked_record(kind: type[_Kind], declared: Mapping[str, Any], complaint: str) -> _Kind:
+    """A record of what a file declares.
+
+    Args:
+        kind: of the record.
+        declared: its entries.
+        complaint: how the error begins.
+
+    Raises:
+        ValueError: naming every entry that is wrong, its value and what is allowed.
+    """
     try:
-        return TypeAdapter(Experiment).validate_json(json.dumps(declared, default=str))
+        return TypeAdapter(kind).validate_json(json.dumps(declared, default=str))
     except ValidationError as error:
         lines = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'the file'} = {problem['input']!r}: "
             f"{problem['msg']}"
             for problem in error.errors()
         )
-        raise ValueError(f"{origin} does not declare an experiment: {lines}.") from None
+        raise ValueError(f"{complaint}: {lines}.") from None
+
+
+def _checked(declared: Mapping[str, Any], origin: str) -> Experiment:
+    return checked_record(Experiment, declared, f"{origin} does not declare an experiment")
 
 
 def find_experiment(name: str) -> Path:

@@ -7,15 +7,19 @@ it must reach, how much of the curvature is measured, and the settings that are 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 
-from validation.experiments import Experiment, declared_experiment, read_tables
+from validation.experiments import (
+    Experiment,
+    checked_record,
+    declared_experiment,
+    read_tables,
+)
 
 __all__ = [
     "Comparison",
@@ -168,8 +172,10 @@ def read_staged(path: Path) -> StagedExperiment:
     """
     tables = read_tables(path)
     stages, comparisons = tables.pop("stages", []), tables.pop("comparisons", [])
-    effort = _checked(Effort, tables.pop("curvature", {}), f"{path}: curvature")
-    gates = _checked(Gates, tables.pop("gates", {}), f"{path}: gates")
+    effort = checked_record(
+        Effort, tables.pop("curvature", {}), f"{path}: curvature is not allowed"
+    )
+    gates = checked_record(Gates, tables.pop("gates", {}), f"{path}: gates are not allowed")
     recorded = declared_experiment(tables, path)
     if recorded.engine != "torch" or recorded.record.burn_in or recorded.record.directions:
         raise ValueError(
@@ -202,8 +208,9 @@ def _tables(given: Any, name: str, path: Path) -> list[dict[str, Any]]:
 
 def _stage(table: Mapping[str, Any], path: Path) -> Stage:
     values = {key: value for key, value in table.items() if key not in ("name", "gate")}
-    origin = f"{path}: gate of {table['name']}"
-    return Stage(table["name"], values, _checked(Gate, table.get("gate", {}), origin))
+    complaint = f"{path}: the gate of {table['name']} is not allowed"
+    gate = checked_record(Gate, table.get("gate", {}), complaint)
+    return Stage(table["name"], values, gate)
 
 
 def _comparison(table: Mapping[str, Any], path: Path) -> Comparison:
@@ -217,14 +224,3 @@ def _comparison(table: Mapping[str, Any], path: Path) -> Comparison:
     return Comparison(
         table["name"], tuple(dict(zip(lists, each, strict=True)) for each in combinations)
     )
-
-
-def _checked(record: Any, declared: Any, origin: str) -> Any:
-    try:
-        return TypeAdapter(record).validate_json(json.dumps(declared, default=str))
-    except ValidationError as error:
-        lines = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))} = {problem['input']!r}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise ValueError(f"{origin} is not allowed: {lines}.") from None
