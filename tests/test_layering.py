@@ -218,6 +218,7 @@ VALIDATION_CHAPTERS = (
     "trajectories",
     "estimators",
     "forward_mode",
+    "single_examples",
     "network_curvature",
     "lanczos",
     "example_gradients",

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from test_network_curvature import LOSSES, of_flat, problem, written_down
 from torch.func import hessian, jacrev
 
-from validation import example_curvatures
+from validation import single_examples
 from validation.data import Examples, examples
 from validation.example_curvatures import (
     curvature_spread,
@@ -66,7 +66,7 @@ def test_spread_of_curvatures_is_that_of_hessians_one_by_one(loss_name):
 
 @pytest.mark.parametrize("together", [1, 2**28])
 def test_squares_of_gauss_newton_are_those_of_matrices_one_by_one(together, monkeypatch):
-    monkeypatch.setattr(example_curvatures, "_TOGETHER", together)
+    monkeypatch.setattr(single_examples, "_TOGETHER", together)
     network, inputs, _, batches = problem("half_squared_error")
     outputs, theta = of_flat(network, lambda f: f)
     jacobians = jacrev(lambda t: outputs(t, inputs))(theta).numpy()

@@ -203,10 +203,7 @@ def dynamics(label_noise, force, spread=0.0, batch=4):
         rho,
         counts,
         3,
-        np.zeros(3),
-        float(rho @ counts),
         np.array([0.02, 0.01, 0.02, 0.001]),
-        np.zeros(3),
         spread * rho,
         Force((rho, force**2), nothing, nothing, (float(np.linalg.norm(force)), 0.0)),
     )
@@ -255,7 +252,6 @@ def test_noise_that_drives_itself_is_that_of_examples_that_differ():
         eigenvalues=np.array([rho]),
         counts=np.ones(1),
         known=1,
-        residuals=np.zeros(1),
         noise=np.zeros(1),
         spread=np.array([rho**2]),
     )

@@ -17,7 +17,7 @@ import torch
 from validation.data import Array
 from validation.estimators import Estimate, replica_mean
 from validation.forward_mode import begin_forward_mode
-from validation.losses import loss
+from validation.single_examples import loss_of_one, named_parameters, output_slopes
 
 __all__ = [
     "GaussNewtonSquares",
@@ -25,9 +25,6 @@ __all__ = [
     "gauss_newton_squares",
     "total_curvature_spread",
 ]
-
-# Bytes of gradients that are held at once.
-_TOGETHER = 2**28
 
 Batches = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
@@ -44,14 +41,7 @@ def curvature_spread(
         directions: (parameters, k).
     """
     begin_forward_mode()
-    named = {name: value.detach() for name, value in model.named_parameters()}
-    buffers = dict(model.named_buffers())
-
-    def of_one(
-        parameters: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
-    ) -> torch.Tensor:
-        outputs = torch.func.functional_call(model, {**parameters, **buffers}, (x[None],))
-        return loss(loss_name)(outputs, y[None])
+    named, of_one = named_parameters(model), loss_of_one(model, loss_name)
 
     def product(
         along: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
@@ -126,30 +116,10 @@ def gauss_newton_squares(
         batches: inputs and targets; every example once.
         directions: (parameters, k); k may be 0.
     """
-    named = {name: value.detach() for name, value in model.named_parameters()}
-    buffers = dict(model.named_buffers())
-
-    def output(
-        parameters: dict[str, torch.Tensor], x: torch.Tensor, unit: torch.Tensor
-    ) -> torch.Tensor:
-        outputs = torch.func.functional_call(model, {**parameters, **buffers}, (x[None],))
-        return outputs[0] @ unit
-
-    each = torch.func.vmap(torch.func.grad(output), in_dims=(None, 0, None))
-    first = next(iter(named.values()))
-    onto = torch.as_tensor(directions).to(first)
-    size = sum(value.numel() for value in named.values()) * first.element_size()
+    onto = torch.as_tensor(directions).to(next(model.parameters()))
     along, trace, total, count = np.zeros(directions.shape[1]), 0.0, 0.0, 0
-    for inputs, targets in batches:
-        units = torch.eye(targets.shape[1]).to(targets)
-        for part in inputs.split(max(1, _TOGETHER // (len(units) * size))):
-            slopes = torch.stack(
-                [
-                    torch.cat([one.flatten(1) for one in each(named, part, unit).values()], dim=1)
-                    for unit in units
-                ],
-                dim=1,
-            )
+    for inputs, _ in batches:
+        for slopes in output_slopes(model, inputs):
             products = (slopes @ slopes.mT).double()
             moved = (slopes @ onto).double()
             along += torch.einsum("nik,nij,njk->k", moved, products, moved).cpu().numpy()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from validation.data import Array
-from validation.losses import loss
+from validation.single_examples import loss_of_one, named_parameters
 
 __all__ = ["GradientNoise", "gradient_noise"]
 
@@ -54,16 +54,7 @@ def gradient_noise(
         batches: inputs and targets; every example once. Memory: batch × parameters.
         directions: (parameters, k).
     """
-    named = dict(model.named_parameters())
-    fixed = {name: value.detach() for name, value in named.items()}
-    buffers = dict(model.named_buffers())
-
-    def of_one(
-        parameters: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
-    ) -> torch.Tensor:
-        outputs = torch.func.functional_call(model, {**parameters, **buffers}, (x[None],))
-        return loss(loss_name)(outputs, y[None])
-
+    fixed, of_one = named_parameters(model), loss_of_one(model, loss_name)
     each = torch.func.vmap(torch.func.grad(of_one), in_dims=(None, 0, 0))
     onto = torch.as_tensor(directions).to(next(iter(fixed.values())))
     size = sum(value.numel() for value in fixed.values())

@@ -15,12 +15,10 @@ import torch
 from validation.data import Array
 from validation.experiments import Experiment
 from validation.samplers import generator, sampler
+from validation.single_examples import output_slopes
 from validation.torch_training import Training, stream_seed
 
 __all__ = ["linearized_displacement", "output_gram_matrix", "output_residuals", "replica_seeds"]
-
-# Examples whose Jacobians are taken together.
-_TOGETHER = 16
 
 
 @torch.no_grad()
@@ -38,20 +36,9 @@ def output_gram_matrix(training: Training) -> Array:
     Args:
         training: at θ_0, its model in evaluation. Memory: N·outputs × parameters, in float32.
     """
-    model, (inputs, _) = training.model, training.examples
-    named = {name: value.detach() for name, value in model.named_parameters()}
-    buffers = dict(model.named_buffers())
-
-    def outputs(parameters: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(model, {**parameters, **buffers}, (x[None],))[0]
-
-    each = torch.func.vmap(torch.func.jacrev(outputs), in_dims=(None, 0))
-    rows = []
-    for part in inputs.split(_TOGETHER):
-        slopes = each(named, part)
-        joined = torch.cat([one.flatten(2) for one in slopes.values()], dim=2)
-        rows.append(joined.flatten(0, 1).cpu())
-    jacobian = torch.cat(rows)
+    inputs, _ = training.examples
+    slopes = output_slopes(training.model, inputs)
+    jacobian = torch.cat([part.flatten(0, 1).cpu() for part in slopes])
     gram = torch.zeros(len(jacobian), len(jacobian), dtype=torch.float64)
     for columns in jacobian.split(2**16, dim=1):
         gram += (columns @ columns.T).double()

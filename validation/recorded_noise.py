@@ -45,7 +45,7 @@ def measure_recorded_noise(cell: Cell, start: Path, effort: Effort, device: str 
 
     Returns:
         An npz file: of how many `examples`; noise `along` every direction and in `total`; of the
-        mean gradient, the weight decay's included, `mean_along` and its measure over eigenvalues,
+        mean gradient, the weight decay's included, its measure over eigenvalues,
         alone, and summed with the gradient of the trace in units of their lengths.
     """
     experiment = cell.experiment
@@ -70,7 +70,6 @@ def measure_recorded_noise(cell: Cell, start: Path, effort: Effort, device: str 
         "examples": len(training.examples[0]),
         "along": noise.along,
         "total": noise.total,
-        "mean_along": mean @ vectors,
     }
     for name, vector in (("gradient", mean), ("both", direction_sum(mean, slope))):
         found[f"{name}_nodes"], found[f"{name}_weights"] = vector_quadrature(

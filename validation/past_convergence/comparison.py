@@ -176,19 +176,31 @@ class _Rows:
     ) -> Row:
         """From predicted, measured, deviation and its error of every seed."""
         predicted, measured, deviation, error = np.array(columns).T
-        mean, count = float(deviation.mean()), len(deviation)
-        own = float(np.sqrt((error**2).sum()) / count)
-        scatter = float(deviation.std(ddof=1)) if count > 1 else float("nan")
+        own = float(np.sqrt((error**2).sum()) / len(deviation))
+        z = float(deviation.mean()) / own if own else float("nan")
+        return self._of(quantity, predicted, measured, deviation, own, z, directions)
+
+    def _of(
+        self,
+        quantity: str,
+        predicted: Array,
+        measured: Array,
+        deviation: Array,
+        error: float,
+        z: float,
+        directions: int = 0,
+    ) -> Row:
+        """Means over seeds, with the error and z of their mean deviation."""
         return Row(
             self.setting,
             self.records[0].chance,
             quantity,
             float(predicted.mean()),
             float(measured.mean()),
-            mean,
-            own,
-            mean / own if own else float("nan"),
-            scatter,
+            float(deviation.mean()),
+            error,
+            z,
+            _scatter(deviation),
             directions,
             self.steady,
         )
@@ -306,24 +318,16 @@ class _Rows:
         """Of what a record has but one: its error is from seed to seed."""
         predicted, measured = np.array(expected), np.array(found)
         away, count = measured - predicted, len(measured)
-        scatter = float(away.std(ddof=1)) if count > 1 else float("nan")
-        error = scatter / np.sqrt(count)
+        error = _scatter(away) / np.sqrt(count)
         # Few seeds: Student's deviation, told as a normal one.
         t = away.mean() / error if error else float("nan")
         z = float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), count - 1))) if count > 1 else t
-        return Row(
-            self.setting,
-            self.records[0].chance,
-            quantity,
-            float(predicted.mean()),
-            float(measured.mean()),
-            float(away.mean()),
-            float(error),
-            float(z),
-            scatter,
-            0,
-            self.steady,
-        )
+        return self._of(quantity, predicted, measured, away, float(error), float(z))
+
+
+def _scatter(deviation: Array) -> float:
+    """Between seeds."""
+    return float(deviation.std(ddof=1)) if len(deviation) > 1 else float("nan")
 
 
 def _rotation(record: Record) -> tuple[Array, Estimate]:

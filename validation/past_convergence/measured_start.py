@@ -53,10 +53,7 @@ class MeasuredStart:
         eigenvalues: of all, (modes,).
         counts: of directions that each stands for.
         known: k, of the first, which are measured one by one.
-        residuals: of the known.
-        trace: tr H.
         noise: of one example without fresh label noise, along every mode.
-        mean_along: ∇L along the known.
         spread: of example curvatures along every mode.
         force: on the mean.
     """
@@ -64,10 +61,7 @@ class MeasuredStart:
     eigenvalues: Array
     counts: Array
     known: int
-    residuals: Array
-    trace: float
     noise: Array
-    mean_along: Array
     spread: Array
     force: Force
 
@@ -81,13 +75,12 @@ def read_start(folder: Path, noise: Path, probe: int | None = None) -> MeasuredS
         probe: of the density, alone; all together by default.
     """
     found = json.loads((folder / "curvature.json").read_text())
-    values, residuals = np.array(found["eigenvalues"]), np.array(found["residuals"])
+    values = np.array(found["eigenvalues"])
     known = len(values)
     rho, counts = _rest(folder, known, found["trace"] - values.sum(), probe)
     with np.load(noise) as own:
         data = _along(own["along"], float(own["total"]), rho, counts)
         force = _force(folder, own)
-        mean_along = own["mean_along"]
     spread = _along(
         np.array(found["curvature_spread_along"]), found["curvature_spread_total"], rho, counts
     )
@@ -95,10 +88,7 @@ def read_start(folder: Path, noise: Path, probe: int | None = None) -> MeasuredS
         np.concatenate([values, rho]),
         np.concatenate([np.ones(known), counts]),
         known,
-        residuals,
-        found["trace"],
         data,
-        mean_along,
         spread,
         force,
     )
