@@ -186,6 +186,30 @@ def test_what_is_wrong_is_refused_by_name(read, old, new, told):
     assert "experiment.toml" in str(caught.value)
 
 
+def test_a_file_takes_from_the_one_that_it_extends_what_it_does_not_say(tmp_path):
+    (tmp_path / "below.toml").write_text(TEXT)
+    path = tmp_path / "above.toml"
+    path.write_text(
+        'extends = "below.toml"\nseeds = [7]\n'
+        "[optimizer]\nmomentum = 0.5\n[model.options]\ndepth = 3\n"
+    )
+    own = (
+        TEXT.replace("momentum = 0.9", "momentum = 0.5")
+        .replace("seeds = [0, 3]", "seeds = [7]")
+        .replace("width = 16", "depth = 3")
+    )
+    (tmp_path / "own.toml").write_text(own)
+    assert read_experiment(path) == read_experiment(tmp_path / "own.toml")
+
+
+@pytest.mark.parametrize("name", ["'/below.toml'", "'../below.toml'", "3", "'above.toml'"])
+def test_a_file_that_cannot_be_extended_is_refused_by_name(name, tmp_path):
+    path = tmp_path / "above.toml"
+    path.write_text(f"extends = {name}\n{TEXT}")
+    with pytest.raises(ValueError, match=r"above\.toml: extends = .*(beside|Extend that)"):
+        read_experiment(path)
+
+
 def test_cells_are_points_times_sweep_times_seeds(tmp_path):
     path = tmp_path / "sweep.toml"
     path.write_text(

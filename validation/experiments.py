@@ -350,11 +350,34 @@ class _Declaration:
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """What a TOML file holds.
+    """What a TOML file holds, over what the file beside it holds that it extends.
 
     Raises:
         ValueError: naming the file and what is wrong.
     """
+    declared = _parsed_toml(path)
+    base = declared.pop("extends", None)
+    if base is None:
+        return declared
+    if not isinstance(base, str) or Path(base).name != base:
+        raise ValueError(f"{path}: extends = {base!r}: give the name of a file beside this one.")
+    below = _parsed_toml(path.with_name(base))
+    if "extends" in below:
+        raise ValueError(f"{path}: extends = {base!r}, which extends another. Extend that one.")
+    return {
+        **below,
+        **{
+            name: {**below[name], **value} if _are_tables(below.get(name), value) else value
+            for name, value in declared.items()
+        },
+    }
+
+
+def _are_tables(*values: object) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def _parsed_toml(path: Path) -> dict[str, Any]:
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

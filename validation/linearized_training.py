@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.linalg.blas import ssyrk
+from scipy.linalg import get_blas_funcs
 
 from validation.data import Array
 from validation.experiments import Experiment
@@ -40,10 +40,11 @@ def output_gram_matrix(training: Training) -> Array:
     inputs, _ = training.examples
     slopes = output_slopes(training.model, inputs)
     jacobian = torch.cat([part.flatten(0, 1).cpu() for part in slopes])
+    # Half of a symmetric product is half its cost.
+    product = get_blas_funcs("syrk", (jacobian[:1].numpy(),))
     lower = np.zeros((len(jacobian), len(jacobian)))
     for columns in jacobian.split(2**16, dim=1):
-        # Half of a symmetric product is half its cost.
-        lower += ssyrk(1.0, columns.numpy().T, trans=1, lower=1)
+        lower += product(1.0, columns.numpy().T, trans=1, lower=1)
     return np.tril(lower) + np.tril(lower, -1).T
 
 

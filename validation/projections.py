@@ -50,9 +50,43 @@ def along(rows: torch.Tensor, directions: torch.Tensor) -> Array:
     return total.double().cpu().numpy().reshape(*rows.shape[:-1], directions.shape[1])
 
 
-def _waiting_rows(most: int, vector: torch.Tensor) -> int:
-    """Vectors that are projected in one product; nothing that a restart changes."""
-    return int(min(most, max(1, _WAITING // (vector.numel() * vector.element_size()))))
+class _Waiting:
+    """Rows of vectors that wait for one product, and what was projected before.
+
+    Args:
+        shape: of a row, (…, P).
+        like: of what kind its numbers are.
+        directions: D, (P, k).
+        most: rows between two calls of `projected`.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], like: torch.Tensor, directions: torch.Tensor, most: int
+    ) -> None:
+        size = like.element_size() * int(np.prod(shape))
+        # Nothing that a restart changes decides how many are projected together.
+        self._block = like.new_empty((min(most, max(1, _WAITING // size)), *shape))
+        self._directions, self._count = directions, 0
+        self._before = [np.empty((0, *shape[:-1], directions.shape[1]))]
+
+    def next(self) -> torch.Tensor:
+        """A row to be written before the next call of anything."""
+        if self._count == len(self._block):
+            self._project()
+        self._count += 1
+        return self._block[self._count - 1]
+
+    def _project(self) -> None:
+        self._before.append(along(self._block[: self._count], self._directions))
+        self._count = 0
+
+    def projected(self) -> Array:
+        """All since the last time, (rows, …, k)."""
+        if self._count:
+            self._project()
+        found = np.concatenate(self._before)
+        self._before = self._before[:1]
+        return found
 
 
 class _States:
@@ -105,30 +139,17 @@ class ProjectedStates(_States):
         super().__init__(parameters, optimizer, displacement, directions)
         self._every, self._update = every, update
         start = displacement.start
-        count = _waiting_rows(2 * max(1, most // every), start)
-        self._block = start.new_empty((max(1, count // 2), 2, *start.shape))
-        self._waiting, self._projected = 0, [np.empty((0, 2, len(start), directions.shape[1]))]
+        self._states = _Waiting((2, *start.shape), start, directions, max(1, most // every))
 
     def take(self) -> None:
         """Every so often."""
         self._update += 1
-        if self._update % self._every:
-            return
-        self._write(*self._block[self._waiting])
-        self._waiting += 1
-        if self._waiting == len(self._block):
-            self._project()
-
-    def _project(self) -> None:
-        self._projected.append(along(self._block[: self._waiting], self._directions))
-        self._waiting = 0
+        if self._update % self._every == 0:
+            self._write(*self._states.next())
 
     def rows(self) -> tuple[Array, Array]:
         """Since the last time."""
-        if self._waiting:
-            self._project()
-        found = np.concatenate(self._projected)
-        self._projected = self._projected[:1]
+        found = self._states.projected()
         return found[:, 0], found[:, 1]
 
 
@@ -153,9 +174,7 @@ class FollowedStates(_States):
     ) -> None:
         super().__init__(parameters, optimizer, displacement, directions)
         start = displacement.start
-        self._block = start.new_empty((_waiting_rows(most, start), *start.shape))
-        self._waiting = 0
-        self._gradients = [np.empty((0, len(start), directions.shape[1]))]
+        self._gradients = _Waiting(tuple(start.shape), start, directions, most)
         self._origin = along(start, directions)
         self._began = self._moving
         self._positions, self._velocities = self._directly()
@@ -175,19 +194,12 @@ class FollowedStates(_States):
 
     def take(self) -> None:
         """The gradient of the step that has just been made."""
-        row = self._block[self._waiting]
-        for parameter, place in zip(self._parameters, self._displacement.places, strict=True):
-            if parameter.grad is None:
-                row[:, place] = 0
-            else:
-                row[:, place] = parameter.grad.reshape(len(row), -1)
-        self._waiting += 1
-        if self._waiting == len(self._block):
-            self._project()
-
-    def _project(self) -> None:
-        self._gradients.append(along(self._block[: self._waiting], self._directions))
-        self._waiting = 0
+        replicas = len(self._origin)
+        parts = [
+            (torch.zeros_like(p) if p.grad is None else p.grad).reshape(replicas, -1)
+            for p in self._parameters
+        ]
+        torch.cat(parts, dim=1, out=self._gradients.next())
 
     def rows(self) -> tuple[Array, Array]:
         """Since the last time.
@@ -195,10 +207,7 @@ class FollowedStates(_States):
         Raises:
             ValueError: if the parameters have not moved as the rule and their gradients say.
         """
-        if self._waiting:
-            self._project()
-        gradients = np.concatenate(self._gradients)
-        self._gradients = self._gradients[:1]
+        gradients = self._gradients.projected()
         positions, velocities = np.empty((2, *gradients.shape))
         x, v = self._positions, self._velocities
         for k, gradient in enumerate(gradients):

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from validation.sweeps import SweepOutcome
 from validation.sweeps import sweep as run_sweep
 from validation.torch_training import Training
 
-__all__ = ["AFTER", "SLICE", "prepared", "record_all", "run_staged"]
+__all__ = ["AFTER", "SLICE", "prepared", "run_staged"]
 
 AFTER = "curvature_after.json"
 SLICE = "slice.npz"
@@ -53,6 +53,8 @@ def run_staged(
 ) -> SweepOutcome:
     """Prepare every seed and record every setting, or what is missing of both.
 
+    A seed that is prepared is recorded while others are prepared: no worker waits for another.
+
     Args:
         staged: what is declared.
         root: folder of all runs.
@@ -63,29 +65,33 @@ def run_staged(
         ValueError: where a gate of the preparation stays shut, for all seeds that it stopped.
     """
     place = root / staged.name
-    starts = _prepare_all(staged, place, executor, device)
-    return record_all(staged, starts, place, executor, device)
-
-
-def _prepare_all(
-    staged: StagedExperiment, place: Path, executor: Executor, device: str
-) -> dict[int, Start]:
     place.mkdir(parents=True, exist_ok=True)
-    waiting = {
-        executor.submit(prepare, staged, seed, place, device): seed
-        for seed in staged.recorded.seeds
-    }
-    starts, shut = {}, []
-    with tqdm(total=len(waiting), unit="seed", desc=f"{staged.name}: stages") as bar:
+    waiting = [
+        executor.submit(prepare, staged, seed, place, device) for seed in staged.recorded.seeds
+    ]
+    outcomes: list[SweepOutcome] = []
+    afterwards: list[Future[None]] = []
+    shut = []
+    with tqdm(total=len(waiting), unit="seed", desc=f"{staged.name}: stages", leave=False) as bar:
         for future in as_completed(waiting):
             try:
-                starts[waiting[future]] = future.result()
+                start = future.result()
             except ValueError as error:
                 shut.append(str(error))
             bar.update()
+            if not shut:
+                outcomes.append(_record(staged, start, place, executor, device))
+                afterwards += _look_back(staged, start, place, executor, device)
     if shut:
         raise ValueError("\n".join(shut))
-    return dict(sorted(starts.items()))
+    for look in as_completed(afterwards):
+        look.result()
+    return SweepOutcome(
+        *(
+            tuple(cell for outcome in outcomes for cell in getattr(outcome, each.name))
+            for each in fields(SweepOutcome)
+        )
+    )
 
 
 def prepared(staged: StagedExperiment, root: Path) -> dict[int, Start]:
@@ -108,43 +114,30 @@ def prepared(staged: StagedExperiment, root: Path) -> dict[int, Start]:
     return found
 
 
-def record_all(
-    staged: StagedExperiment,
-    starts: Mapping[int, Start],
-    place: Path,
-    executor: Executor,
-    device: str,
+def _record(
+    staged: StagedExperiment, start: Start, place: Path, executor: Executor, device: str
 ) -> SweepOutcome:
-    """Record every setting from every start, the first setting of all seeds first."""
-    cells = [
-        recorded_cell(staged, start, dict(values))
-        for values in staged.settings
-        for start in starts.values()
-    ]
-    work = partial(_perform, starts=dict(starts), effort=staged.effort)
-    outcome = run_sweep(cells, work, place, executor=executor, device=device)
-    whole = [
-        cell
-        for cell in cells[: len(starts)]
-        if RunFolder(place / cell.folder, cell.experiment.identity, cell.seed).is_complete()
-    ]
-    waiting = [
-        executor.submit(_curvature_after, cell, place, starts[cell.seed], staged.effort, device)
-        for cell in whole
-    ]
-    waiting += [
-        executor.submit(_slice, cell, place, starts[cell.seed], device) for cell in whole[:1]
-    ]
-    for future in as_completed(waiting):
-        future.result()
-    return outcome
+    """Every setting, from one start."""
+    cells = [recorded_cell(staged, start, dict(values)) for values in staged.settings]
+    work = partial(_perform, start=start.folder, effort=staged.effort)
+    return run_sweep(cells, work, place, executor=executor, device=device)
 
 
-def _perform(
-    cell: Cell, folder: Path, device: str, *, starts: Mapping[int, Start], effort: Effort
-) -> Path:
+def _look_back(
+    staged: StagedExperiment, start: Start, place: Path, executor: Executor, device: str
+) -> list[Future[None]]:
+    """At what the first record has done to the curvature, and at the loss about its start."""
+    cell = recorded_cell(staged, start, dict(staged.settings[0]))
+    if not RunFolder(place / cell.folder, cell.experiment.identity, cell.seed).is_complete():
+        return []
+    looks = [executor.submit(_curvature_after, cell, place, start, staged.effort, device)]
+    if cell.seed == staged.recorded.seeds[0]:
+        looks.append(executor.submit(_slice, cell, place, start, device))
+    return looks
+
+
+def _perform(cell: Cell, folder: Path, device: str, *, start: Path, effort: Effort) -> Path:
     """One record: the noise of its data, the prediction, and only then the run."""
-    start = starts[cell.seed].folder
     noise = measure_recorded_noise(cell, start, effort, device)
     predict(cell, start, noise, folder)
     if effort.linearized and not (folder / LINEARIZED).exists():
