@@ -9,7 +9,7 @@ four coefficients of θ' = θ + a v + b g, v' = c v + d g.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from sympy import (
@@ -83,14 +83,7 @@ class UpdateRule:
     @cached_property
     def coefficients(self) -> Coefficients:
         """The four numbers of the rule, and the look-ahead of its gradient."""
-        velocity = _linear("velocity", self.velocity, (s.theta, s.v, s.g))
-        _require("velocity", self.velocity, velocity[s.theta], 0)
-        full_position = expand(self.position.subs(s.v_next, self.velocity))
-        position = _linear("position", full_position, (s.theta, s.v, s.g))
-        look = _linear("gradient_at", self.gradient_at, (s.theta, s.v))
-        _require("position", self.position, position[s.theta], 1)
-        _require("gradient_at", self.gradient_at, look[s.theta], 1)
-        return Coefficients(position[s.v], position[s.g], velocity[s.v], velocity[s.g], look[s.v])
+        return _coefficients(self.velocity, self.position, self.gradient_at)
 
     @property
     def parameters(self) -> frozenset[Expr]:
@@ -135,6 +128,21 @@ def _expression(argument: str, value: Any) -> Expr:
                 "another name."
             )
     return expression
+
+
+# A sweep makes its rule anew for every setting.
+@lru_cache(maxsize=128)
+def _coefficients(velocity: Expr, position: Expr, gradient_at: Expr) -> Coefficients:
+    of_velocity = _linear("velocity", velocity, (s.theta, s.v, s.g))
+    _require("velocity", velocity, of_velocity[s.theta], 0)
+    full = expand(position.subs(s.v_next, velocity))
+    of_position = _linear("position", full, (s.theta, s.v, s.g))
+    look = _linear("gradient_at", gradient_at, (s.theta, s.v))
+    _require("position", position, of_position[s.theta], 1)
+    _require("gradient_at", gradient_at, look[s.theta], 1)
+    return Coefficients(
+        of_position[s.v], of_position[s.g], of_velocity[s.v], of_velocity[s.g], look[s.v]
+    )
 
 
 def _linear(argument: str, expression: Expr, variables: tuple[Expr, ...]) -> dict[Expr, Expr]:

@@ -1,6 +1,7 @@
 """What is measured where a record begins, against matrices and derivatives written down."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from test_network_curvature import LOSSES, of_flat, problem, written_down
 from torch.func import hessian, jacrev
 
+import sgdtheory as sgd
 from validation import single_examples
 from validation.data import Examples, examples
 from validation.example_curvatures import (
@@ -19,12 +21,13 @@ from validation.example_curvatures import (
     gauss_newton_squares,
     total_curvature_spread,
 )
+from validation.example_gradients import gradient_noise
 from validation.experiments import Data, Experiment, Loss, Model, Optimizer, Record, Sampler
 from validation.forward_mode import begin_forward_mode
 from validation.lanczos import deflated, vector_quadrature
 from validation.linearized_training import (
     linearized_displacement,
-    output_gram_matrix,
+    output_products,
     output_residuals,
 )
 from validation.losses import loss
@@ -32,6 +35,7 @@ from validation.measured_curvature import mean_square_output
 from validation.models import model
 from validation.network_curvature import loss_curvature, top_eigenpairs
 from validation.noise_induced_force import direction_sum, full_gradient, trace_gradient
+from validation.past_convergence.settling import settling_noise
 from validation.recorded_noise import require_the_same
 from validation.torch_training import Training
 
@@ -163,17 +167,54 @@ def test_a_linear_network_is_its_own_linearization_step_by_step():
     experiment = declared("mlp", depth=0)
     training = Training(experiment, 5, torch.device("cpu"))
     training.model.eval()
-    gram, residual = output_gram_matrix(training), output_residuals(training)
+    nothing = np.empty((sum(p.numel() for p in training.parameters), 0))
+    gram, residual = output_products(training, nothing).gram, output_residuals(training)
     steps = np.arange(1, 41)
     found = linearized_displacement(gram, residual, experiment, [5], steps)[0]
     np.testing.assert_allclose(found, path_of(training, 40), rtol=2e-5)
 
 
-def test_the_gram_matrix_is_that_of_the_outputs_gradients():
+def test_noise_of_the_examples_fades_as_a_linear_network_learns_them(tmp_path):
+    """Trained by all examples at once it is the mean, and its noise is measured on the way."""
+    declared_once = declared("mlp", depth=0)
+    experiment = replace(
+        declared_once,
+        data=replace(declared_once.data, label_noise=0.0),
+        sampler=Sampler("fixed_order", 40),
+    )
+    training = Training(experiment, 5, torch.device("cpu"))
+    training.model.eval()
+    size = sum(p.numel() for p in training.parameters)
+    directions = np.linalg.qr(np.random.default_rng(0).normal(size=(size, 3)))[0]
+    products, residual = output_products(training, directions), output_residuals(training)
+    values, modes = np.linalg.eigh(products.gram)
+    path = tmp_path / "outputs.npz"
+    np.savez(path, gram=products.gram, along=products.along, values=values, modes=modes)
+    settings = sgd.Hyperparameters(0.01, 0.9, 40)
+    measured = []
+    for step in range(201):
+        if step in (0, 20, 200):
+            noise = gradient_noise(
+                training.model, "half_squared_error", [training.examples], directions
+            )
+            along, total = settling_noise(path, residual, settings, np.array([step]))
+            np.testing.assert_allclose(along, noise.along, rtol=1e-7)
+            assert total == pytest.approx(noise.total, rel=1e-7)
+            measured.append(total)
+        training.update()
+    assert measured[2] < 0.5 * measured[0]
+    along, total = settling_noise(path, residual, settings, np.array([0, 20, 200]))
+    assert total == pytest.approx(np.mean(measured), rel=1e-7)
+
+
+def test_products_are_those_of_the_outputs_gradients():
     training = Training(declared("mlp", depth=1, width=3), 0, torch.device("cpu"))
     outputs, theta = of_flat(training.model, lambda f: f)
     jacobian = jacrev(lambda t: outputs(t, training.examples[0]))(theta).flatten(0, 1).numpy()
-    np.testing.assert_allclose(output_gram_matrix(training), jacobian @ jacobian.T, rtol=1e-10)
+    directions = np.random.default_rng(0).normal(size=(jacobian.shape[1], 3))
+    found = output_products(training, directions)
+    np.testing.assert_allclose(found.gram, jacobian @ jacobian.T, rtol=1e-10)
+    np.testing.assert_allclose(found.along, jacobian @ directions, rtol=1e-10)
 
 
 def test_targets_can_be_wrong_once_and_for_all():

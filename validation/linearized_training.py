@@ -8,6 +8,7 @@ What the network does and this does not is due to its Hessian's change.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +20,13 @@ from validation.samplers import generator, sampler
 from validation.single_examples import output_slopes
 from validation.torch_training import Training, stream_seed
 
-__all__ = ["linearized_displacement", "output_gram_matrix", "output_residuals", "replica_seeds"]
+__all__ = [
+    "OutputProducts",
+    "linearized_displacement",
+    "output_products",
+    "output_residuals",
+    "replica_seeds",
+]
 
 
 @torch.no_grad()
@@ -30,12 +37,26 @@ def output_residuals(training: Training) -> Array:
     return np.asarray((outputs - targets).double().cpu().numpy())
 
 
-@torch.no_grad()
-def output_gram_matrix(training: Training) -> Array:
-    """K = JJᵀ, (N·outputs, N·outputs), example by example.
+@dataclass(frozen=True)
+class OutputProducts:
+    """All that is needed of J, (N·outputs, parameters), example by example.
 
     Args:
-        training: at θ_0, its model in evaluation. Memory: N·outputs × parameters, in float32.
+        gram: K = JJᵀ.
+        along: Ju of known directions, (N·outputs, k).
+    """
+
+    gram: Array
+    along: Array
+
+
+@torch.no_grad()
+def output_products(training: Training, directions: Array) -> OutputProducts:
+    """Of a training at θ_0, its model in evaluation. Memory: J, in the model's precision.
+
+    Args:
+        training: whose examples are taken.
+        directions: u, (parameters, k).
     """
     inputs, _ = training.examples
     slopes = output_slopes(training.model, inputs)
@@ -45,7 +66,8 @@ def output_gram_matrix(training: Training) -> Array:
     lower = np.zeros((len(jacobian), len(jacobian)))
     for columns in jacobian.split(2**16, dim=1):
         lower += product(1.0, columns.numpy().T, trans=1, lower=1)
-    return np.tril(lower) + np.tril(lower, -1).T
+    along = jacobian @ torch.as_tensor(directions).to(jacobian)
+    return OutputProducts(np.tril(lower) + np.tril(lower, -1).T, along.double().numpy())
 
 
 def linearized_displacement(

@@ -5,7 +5,7 @@ directions.safetensors    eigenvectors, one a column: `record.directions` of the
 spectrum.npz              Ritz values, weights and σ² = tr Σ / tr H, for `sgdtheory advise`
 curvature.json            eigenvalues with residuals, trace, noise along the eigenvectors
 trace_gradient.npy        ∇ of the known curvatures' sum, and force.npz its measure over eigenvalues
-gram.npy                  products of all outputs' gradients, for linearized trainings
+outputs.npz               products of all outputs' gradients, for the network with its Hessian fixed
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator
 
 from validation.checkpoints import read_checkpoint
@@ -36,7 +37,7 @@ from validation.example_curvatures import (
 from validation.example_gradients import gradient_noise
 from validation.experiments import Experiment
 from validation.lanczos import RitzValues, deflated, lanczos_quadrature, vector_quadrature
-from validation.linearized_training import output_gram_matrix
+from validation.linearized_training import output_products
 from validation.network_curvature import Eigenpairs, loss_curvature, top_eigenpairs, trace
 from validation.noise_induced_force import trace_gradient
 from validation.run_folder import RunFolder
@@ -45,6 +46,7 @@ from validation.torch_training import Training
 
 __all__ = [
     "batches_of",
+    "curvature_slope",
     "ended_training",
     "mean_square_output",
     "measure_curvature",
@@ -107,7 +109,7 @@ def measure_curvature(
         "curvature_spread_total_error": float(sums.spread_total.standard_error),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _measure_force(training, loss_name, batches, curvature, pairs.vectors, effort, folder)
+    _measure_force(training, batches, curvature, pairs.vectors, effort, folder)
     with written_whole(folder / "weights.safetensors") as temporary:
         save_file(training.model.state_dict(), temporary)
     write_directions(folder / "directions.safetensors", torch.as_tensor(pairs.vectors).float())
@@ -122,8 +124,7 @@ def measure_curvature(
         },
     )
     if effort.linearized:
-        with written_whole(folder / "gram.npy") as temporary, temporary.open("wb") as file:
-            np.save(file, output_gram_matrix(training))
+        write_arrays(folder / "outputs.npz", _output_modes(training, pairs.vectors))
     # The last: where it is, all is.
     with written_whole(folder / "curvature.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n")
@@ -183,7 +184,6 @@ def _joined(pairs: Eigenpairs, rest: RitzValues) -> RitzValues:
 
 def _measure_force(
     training: Training,
-    loss_name: str,
     batches: Batches,
     curvature: LinearOperator,
     vectors: Array,
@@ -191,15 +191,30 @@ def _measure_force(
     folder: Path,
 ) -> None:
     """Where the sum of the known curvatures rises, and as nodes and weights over eigenvalues."""
-    slope = np.zeros(curvature.shape[0])
-    if effort.force_displacement:
-        exact = copy.deepcopy(training.model).double()
-        wide = [(_wide(x), _wide(y)) for x, y in batches]
-        slope = trace_gradient(exact, loss_name, wide, vectors, effort.force_displacement)
+    slope = curvature_slope(training, batches, vectors, effort)
     nodes, weights = vector_quadrature(curvature, slope, effort.steps)
     write_arrays(folder / "force.npz", {"nodes": nodes, "weights": weights})
     with written_whole(folder / "trace_gradient.npy") as temporary, temporary.open("wb") as file:
         np.save(file, slope)
+
+
+def curvature_slope(training: Training, batches: Batches, vectors: Array, effort: Effort) -> Array:
+    """∇ Σ uᵀHu over directions, in double precision; 0 where no force is declared."""
+    if not effort.force_displacement:
+        return np.zeros(len(vectors))
+    exact = copy.deepcopy(training.model).double()
+    wide = [(_wide(x), _wide(y)) for x, y in batches]
+    name = training.loss_name
+    return trace_gradient(exact, name, wide, vectors, effort.force_displacement)
+
+
+def _output_modes(training: Training, vectors: Array) -> dict[str, Array]:
+    """K with its eigenvalues and modes, and slopes along the eigenvectors."""
+    found = output_products(training, vectors)
+    values, modes = eigh(found.gram)
+    # Twice as precise they would be read, by every record, twice as long.
+    gram, modes = found.gram.astype(np.float32), modes.astype(np.float32)
+    return {"gram": gram, "along": found.along, "values": values, "modes": modes}
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:

@@ -66,20 +66,27 @@ class MeasuredStart:
     force: Force
 
 
-def read_start(folder: Path, noise: Path, probe: int | None = None) -> MeasuredStart:
+def read_start(
+    folder: Path,
+    noise: Path,
+    probe: int | None = None,
+    settling: tuple[Array, float] | None = None,
+) -> MeasuredStart:
     """From the files of a curvature measurement.
 
     Args:
         folder: of the curvature.
         noise: of the record's data.
         probe: of the density, alone; all together by default.
+        settling: noise along the known directions and in total, instead of that of the beginning.
     """
     found = json.loads((folder / "curvature.json").read_text())
     values = np.array(found["eigenvalues"])
     known = len(values)
     rho, counts = _rest(folder, known, found["trace"] - values.sum(), probe)
     with np.load(noise) as own:
-        data = _along(own["along"], float(own["total"]), rho, counts)
+        along, total = settling or (own["along"], float(own["total"]))
+        data = _along(along, total, rho, counts)
         force = _force(folder, own)
     spread = _along(
         np.array(found["curvature_spread_along"]), found["curvature_spread_total"], rho, counts

@@ -22,12 +22,15 @@ from validation.data import Array
 from validation.durable_files import read_sealed, write_sealed
 from validation.experiments import Cell, Experiment
 from validation.past_convergence.measured_start import MeasuredStart, read_start
+from validation.past_convergence.settling import SETTLING, settling_noise
 
 __all__ = ["LINEARIZED", "NAME", "Dynamics", "log_spaced", "predict", "rates", "slope", "window"]
 
 NAME, LINEARIZED = "prediction.json", "linearized.npz"
 # Eigenvalues below this share of the largest are flat for the mean: rounding is larger.
 _FLAT = 1e-6
+# At which the noise of the examples is taken, evenly from the record's beginning to its end.
+_TIMES = 17
 
 
 def log_spaced(updates: int, count: int = 24) -> Array:
@@ -72,14 +75,7 @@ class Dynamics:
 
     @property
     def _settings(self) -> sgd.Hyperparameters:
-        rule, sampler = self.experiment.optimizer, self.experiment.sampler
-        return sgd.Hyperparameters(
-            learning_rate=rule.learning_rate,
-            momentum=rule.momentum,
-            batch_size=sampler.batch_size,
-            weight_decay=rule.weight_decay,
-            dataset_size=self.examples,
-        )
+        return _settings(self.experiment, self.examples)
 
     def _predictor(self, noise: Array, sampling: str = "with_replacement") -> sgd.Predictor:
         spectrum = sgd.Spectrum(
@@ -203,7 +199,20 @@ class Dynamics:
         }
 
 
-def predict(cell: Cell, start: Path, noise: Path, folder: Path) -> dict[str, Any]:
+def _settings(experiment: Experiment, examples: int) -> sgd.Hyperparameters:
+    rule, sampler = experiment.optimizer, experiment.sampler
+    return sgd.Hyperparameters(
+        learning_rate=rule.learning_rate,
+        momentum=rule.momentum,
+        batch_size=sampler.batch_size,
+        weight_decay=rule.weight_decay,
+        dataset_size=examples,
+    )
+
+
+def predict(
+    cell: Cell, start: Path, noise: Path, folder: Path, residual: Array | None = None
+) -> dict[str, Any]:
     """Write the predictions of a record into its folder, once, before it begins; or read them.
 
     Args:
@@ -211,6 +220,8 @@ def predict(cell: Cell, start: Path, noise: Path, folder: Path) -> dict[str, Any
         start: folder of the curvature.
         noise: file of the noise of its data.
         folder: of the run.
+        residual: f(θ_0) − y, (N, outputs), where the products of the outputs' gradients are known:
+            noise of the examples then fades as the mean settles.
 
     Raises:
         ValueError: if there is a record already, and no prediction before it.
@@ -224,23 +235,23 @@ def predict(cell: Cell, start: Path, noise: Path, folder: Path) -> dict[str, Any
         )
     experiment = cell.experiment
     with np.load(noise) as found:
-        size = int(found["examples"])
+        size, total = int(found["examples"]), float(found["total"])
+    inputs = [start / name for name in ("curvature.json", "spectrum.npz", "force.npz")] + [noise]
+    settling = None
+    if residual is not None:
+        inputs.append(start / SETTLING)
+        steps = np.linspace(0, experiment.record.updates, _TIMES).round().astype(int)
+        settings = _settings(experiment, size)
+        settling = settling_noise(start / SETTLING, residual, settings, steps)
     probes = len(np.load(start / "spectrum.npz")["ritz_values"])
     whole, *alone = (
-        Dynamics(experiment, read_start(start, noise, probe), size).everything()
+        Dynamics(experiment, read_start(start, noise, probe, settling), size).everything()
         for probe in (None, *range(probes if probes > 1 else 0))
     )
     content = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "inputs": {
-            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in (
-                start / "curvature.json",
-                start / "spectrum.npz",
-                start / "force.npz",
-                noise,
-            )
-        },
+        "inputs": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in inputs},
+        "noise_of_examples": {"at_start": total, "settling": settling[1] if settling else None},
         "experiment": experiment.content,
         "eigenvalues": read_start(start, noise).eigenvalues[: len(whole["relaxation"])].tolist(),
         "values": {name: np.asarray(value).tolist() for name, value in whole.items()},

@@ -94,6 +94,7 @@ def _curvature(found: Findings) -> Iterable[list[str]]:
         "root mean square change of all known",
         "median overlap of eigenvectors",
         "largest angle between their spaces",
+        "cosine between the forces that noise induces",
     ]
     for record in found.base:
         path = record.folder / AFTER
@@ -109,6 +110,7 @@ def _curvature(found: Findings) -> Iterable[list[str]]:
             f"{np.sqrt((changes**2).mean()):.3%}",
             f"{np.median(told['overlaps']):.4f}",
             f"{told['largest_angle']:.3f}",
+            "" if told["overlap_of_forces"] is None else f"{told['overlap_of_forces']:.2f}",
         ]
 
 

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from validation import torch_runs
+from validation.data import Array
 from validation.directions import read_directions
 from validation.durable_files import read_sealed, write_sealed
 from validation.estimators import Estimate
@@ -29,9 +30,15 @@ from validation.linearized_training import (
     replica_seeds,
 )
 from validation.loss_slice import loss_slice
-from validation.measured_curvature import batches_of, ended_training, write_arrays
+from validation.measured_curvature import (
+    batches_of,
+    curvature_slope,
+    ended_training,
+    write_arrays,
+)
 from validation.network_curvature import Eigenpairs, change, loss_curvature, top_eigenpairs, trace
 from validation.past_convergence.predictions import LINEARIZED, NAME, log_spaced, predict, window
+from validation.past_convergence.settling import SETTLING
 from validation.preparation import Start, prepare, recorded_cell
 from validation.recorded_noise import measure_recorded_noise
 from validation.run_folder import RunFolder
@@ -139,21 +146,26 @@ def _look_back(
 def _perform(cell: Cell, folder: Path, device: str, *, start: Path, effort: Effort) -> Path:
     """One record: the noise of its data, the prediction, and only then the run."""
     noise = measure_recorded_noise(cell, start, effort, device)
-    predict(cell, start, noise, folder)
-    if effort.linearized and not (folder / LINEARIZED).exists():
-        _linearize(cell, start, folder / LINEARIZED, effort.linearized, device)
+    residual = _residual(cell, device) if effort.linearized else None
+    predict(cell, start, noise, folder, residual)
+    if residual is not None and not (folder / LINEARIZED).exists():
+        _linearize(cell, start, residual, folder / LINEARIZED, effort.linearized)
     return torch_runs.run(cell.experiment, cell.seed, folder, device)
 
 
-def _linearize(cell: Cell, start: Path, path: Path, count: int, device: str) -> None:
-    """Displacements with the Hessian held fixed, of the record's batches first: an npz file."""
+def _residual(cell: Cell, device: str) -> Array:
     training = Training(cell.experiment, cell.seed, torch.device(device))
     training.model.eval()
+    return output_residuals(training)
+
+
+def _linearize(cell: Cell, start: Path, residual: Array, path: Path, count: int) -> None:
+    """Displacements with the Hessian held fixed, of the record's batches first: an npz file."""
     length = cell.experiment.record.updates
     updates = np.union1d(log_spaced(length), window(length))
     curves = linearized_displacement(
-        np.load(start / "gram.npy"),
-        output_residuals(training),
+        np.load(start / SETTLING)["gram"],
+        residual,
         cell.experiment,
         replica_seeds(cell.seed, count),
         updates,
@@ -193,6 +205,10 @@ def _curvature_after(cell: Cell, place: Path, start: Start, effort: Effort, devi
     vectors = read_directions(start.folder / "directions.safetensors", size).double().numpy()
     before = Eigenpairs(np.array(found["eigenvalues"]), vectors, np.array(found["residuals"]))
     moved = change(before, after)
+    slopes = (
+        np.load(start.folder / "trace_gradient.npy"),
+        curvature_slope(training, batches, vectors, effort),
+    )
     # Curvature along the directions of before: what the record itself has felt.
     felt = np.einsum("pk,pk->k", vectors, curvature @ vectors.astype(curvature.dtype))
     if effort.is_exact(name):
@@ -209,8 +225,15 @@ def _curvature_after(cell: Cell, place: Path, start: Start, effort: Effort, devi
             "overlaps": moved.overlaps.tolist(),
             "largest_angle": moved.angle,
             "along_directions_of_before": felt.tolist(),
+            "overlap_of_forces": _cosine(*slopes),
             "trace": float(whole.value),
             "trace_error": float(whole.standard_error),
             "trace_before": found["trace"],
         },
     )
+
+
+def _cosine(first: Array, second: Array) -> float | None:
+    """Between two forces; none where one is not measured."""
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / lengths if lengths else None
