@@ -84,6 +84,8 @@ def run_staged(
             try:
                 start = future.result()
             except ValueError as error:
+                # Told at once: others may go on for long.
+                tqdm.write(str(error))
                 shut.append(str(error))
             bar.update()
             if not shut:
