@@ -192,6 +192,7 @@ SYMBOL_MAKERS = {"Symbol", "symbols", "MatrixSymbol"}
 VALIDATION_CHAPTERS = (
     "named_functions",
     "durable_files",
+    "pages",
     "experiments",
     "staged_experiments",
     "feature_files",

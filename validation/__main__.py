@@ -224,7 +224,9 @@ def curvature(
         "\n".join(f"{value:10.4g}  {left:8.1e}  {noise:.4g}" for value, left, noise in pairs)
     )
     tqdm.write(f"trace {found['trace']:.5g} ± {found['trace_error']:.2g}")
-    tqdm.write(f"noise of one example, all directions: {found['noise_total']:.5g}")
+    fresh = experiment.data.label_noise
+    aside = f", without label noise, of which {fresh:g}²H more" if fresh else ""
+    tqdm.write(f"noise of one example, all directions: {found['noise_total']:.5g}{aside}")
     tqdm.write(str(target.resolve()))
 
 

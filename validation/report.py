@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from latex2mathml.converter import convert
 from markupsafe import Markup
 from sympy import latex
@@ -20,6 +17,7 @@ from sgdtheory import symbols as s
 from sgdtheory.derivation import Formula
 from validation.comparison import FALSE_ALARM_RATE, Row, Verdict, verdicts
 from validation.linear import Effort, Experiment
+from validation.pages import filled, kept
 from validation.pictures import PICTURES, picture
 
 __all__ = ["lines", "write"]
@@ -127,15 +125,11 @@ def _draw(experiments: Sequence[Experiment], folder: Path) -> dict[tuple[str, st
     """PNG files beside the page, and the same as data for the page itself."""
     drawn = {}
     for experiment in experiments:
+        subject = experiment.subject.problem.name
         for name in PICTURES:
             figure = picture(name, experiment)
-            if figure is None:
-                continue
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="png")
-            subject = experiment.subject.problem.name
-            (folder / f"{subject}-{name}.png").write_bytes(buffer.getvalue())
-            drawn[subject, name] = base64.b64encode(buffer.getvalue()).decode("ascii")
+            if figure is not None:
+                drawn[subject, name] = kept(figure, folder / f"{subject}-{name}.png")
     return drawn
 
 
@@ -175,14 +169,8 @@ def _page(
     seed: int,
     images: dict[tuple[str, str], str],
 ) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+    return filled(
+        Path(__file__).parent,
         version=sgd.__version__,
         seed=seed,
         effort=effort,

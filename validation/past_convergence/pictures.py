@@ -24,6 +24,8 @@ PREDICTED = {"color": "#0072b2", "linewidth": 1.6}
 POINTS = {"linestyle": "none", "markersize": 4}
 _MARKERS = ("o", "s", "^", "D", "v")
 _GREYS = ("#222222", "#666666", "#999999", "#444444", "#888888")
+# More labels than this lie side by side only if they are turned.
+_UPRIGHT = 8
 # Standard deviations of two directions within which a fair share of 95 % lies.
 _TUBE = float(np.sqrt(-2 * np.log(0.05)))
 
@@ -65,7 +67,8 @@ def _settings(found: Findings) -> Figure | None:
                 )
         axis.axhline(1, color="#222222", linewidth=0.8)
         places = range(len(comparison.settings))
-        axis.set_xticks(places, [f"{values[name]:g}" for values in comparison.settings])
+        labels = [f"{values[name]:g}" for values in comparison.settings]
+        axis.set_xticks(places, labels, rotation=90 if len(labels) > _UPRIGHT else 0)
         axis.set(xlabel=name.split(".")[-1].replace("_", " "), ylabel="measured / predicted")
     axes[0].legend(fontsize=7)
     return figure
@@ -129,9 +132,26 @@ def _exponents(found: Findings) -> Figure:
     figure, (axis,) = _figure(1, 4.2)
 
     def draw(quantity: str, marker: str, color: str) -> None:
-        rows: list[Row] = [row for row in found.rows if row.quantity == quantity]
-        x, y, error = np.array([(r.predicted, r.measured, r.error) for r in rows]).T
-        axis.errorbar(x, y, error, fmt=marker, color=color, capsize=2, label=quantity)
+        for stationary in (True, False):
+            rows: list[Row] = [
+                row
+                for row in found.rows
+                if (row.quantity, row.stationary) == (quantity, stationary)
+            ]
+            if not rows:
+                continue
+            x, y, error = np.array([(r.predicted, r.measured, r.error) for r in rows]).T
+            axis.errorbar(
+                x,
+                y,
+                error,
+                fmt=marker,
+                color=color,
+                mfc=color if stationary else "none",
+                capsize=2,
+                label=quantity if stationary else None,
+                alpha=1.0 if stationary else 0.5,
+            )
 
     draw("exponent of diffusion", "x", "#d55e00")
     draw("exponent with induced force", "+", "#009e73")
@@ -244,7 +264,8 @@ PICTURES = {
     "slice": "The training loss, the modified loss, and one trajectory on the plane of two "
     "eigenvectors of unequal curvature. The trajectory fills the modified loss.",
     "displacement": "Squared displacement from where the record begins.",
-    "exponents": "Exponents over the last factor of eight of every record.",
+    "exponents": "Exponents over the last factor of eight of every record; pale where it was not "
+    "stationary.",
 }
 
 

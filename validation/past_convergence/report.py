@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from validation.durable_files import read_sealed
+from validation.pages import drawn, filled
 from validation.past_convergence.comparison import FALSE_ALARM, Row
 from validation.past_convergence.findings import Findings
 from validation.past_convergence.pictures import PICTURES, picture
@@ -49,22 +47,16 @@ def write(found: Findings, output: Path) -> Path:
     moved = list(_curvature(found))
     with (output / "curvature.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(moved)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     path = output / "index.html"
-    page = environment.get_template("report.html").render(
+    page = filled(
+        Path(__file__).parent,
         name=found.staged.name,
         rows=found.rows,
         verdicts=told,
         bound=found.bound,
         false_alarm=FALSE_ALARM,
         curvature=moved,
-        images=dict(_draw(found, output)),
+        images=drawn(PICTURES, lambda name: picture(name, found), output),
         captions=PICTURES,
     )
     path.write_text(page, encoding="utf-8")
@@ -112,13 +104,3 @@ def _curvature(found: Findings) -> Iterable[list[str]]:
             f"{told['largest_angle']:.3f}",
             "" if told["overlap_of_forces"] is None else f"{told['overlap_of_forces']:.2f}",
         ]
-
-
-def _draw(found: Findings, folder: Path) -> Iterable[tuple[str, str]]:
-    for name in PICTURES:
-        figure = picture(name, found)
-        if figure is not None:
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="png")
-            (folder / f"{name}.png").write_bytes(buffer.getvalue())
-            yield name, base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from validation.comparison import FALSE_ALARM_RATE
+from validation.pages import drawn, filled
 from validation.referee.judgement import Judgement
 from validation.referee.pictures import PICTURES, picture
 from validation.referee.table import Verdict
@@ -79,7 +77,7 @@ def write(judgement: Judgement, folder: Path) -> Path:
     _write_table(folder / "survivors.csv", _survivor_table(judgement))
     _write_table(folder / "limits.csv", _limit_table(judgement))
     _write_table(folder / "unbounded.csv", [["settings"], *([one] for one in judgement.unbounded)])
-    images = dict(_draw(judgement, folder))
+    images = drawn(PICTURES, lambda name: picture(name, judgement), folder)
     page = folder / "index.html"
     page.write_text(_page(judgement, images), encoding="utf-8")
     return page
@@ -142,26 +140,9 @@ def _limit_table(judgement: Judgement) -> Iterable[Sequence[object]]:
             yield [row.subject, row.sampler, row.settings, f"{row.measured:.4f}", error, *limits]
 
 
-def _draw(judgement: Judgement, folder: Path) -> Iterable[tuple[str, str]]:
-    for name in PICTURES:
-        figure = picture(name, judgement)
-        if figure is None:
-            continue
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        (folder / f"{name}.png").write_bytes(buffer.getvalue())
-        yield name, base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
 def _page(judgement: Judgement, images: dict[str, str]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+    return filled(
+        Path(__file__).parent,
         theories=THEORIES,
         groups=_groups(judgement),
         survivors=judgement.survivors(),
