@@ -136,18 +136,29 @@ def test_rows_are_of_every_setting_with_errors(ran):
 def test_a_verdict_is_over_stationary_settings_of_one_chance():
     def row(setting, deviation, z, chance="fresh", *, stationary=True):
         return comparison.Row(
-            setting, chance, "|δ|²", 1.0, 1.0 + deviation, deviation, 0.1, z, 0.0, 0, stationary
+            setting,
+            chance,
+            "|δ|²",
+            1.0,
+            1.0 + deviation,
+            deviation,
+            0.1,
+            z,
+            (deviation,),
+            0,
+            stationary,
         )
 
     rows = [row("a", 0.1, 1.0), row("b", -0.3, -3.0), row("c", 9.0, 90.0, stationary=False)]
     first, second = verdicts([*rows, row("d", 0.5, 5.0, "own")], bound=4.0)
     assert (first.settings, first.largest, first.largest_z, first.holds) == (2, -0.3, 3.0, True)
     assert first.deviation == pytest.approx(-0.1)
-    assert first.error == pytest.approx(0.1 / np.sqrt(2))
+    assert first.error == pytest.approx(0.1)
     assert (second.chance, second.holds) == ("own", False)
+    # They share batches and label errors: four that part by three errors say no more than one.
     (together,) = verdicts([row(str(i), 0.3, 3.0) for i in range(4)], bound=4.0)
-    assert together.largest_z == pytest.approx(0.3 / 0.05)
-    assert not together.holds
+    assert (together.error, together.largest_z) == (pytest.approx(0.1), pytest.approx(3.0))
+    assert together.holds
 
 
 def test_the_hessian_is_measured_again_where_the_record_ended(ran):

@@ -75,7 +75,7 @@ class Row:
         deviation: measured/predicted − 1, or for slopes and exponents measured − predicted.
         error: its standard error, the prediction's own included.
         z: deviation over error, in normal quantiles.
-        scatter: standard deviation of the deviation between seeds.
+        by_seed: the deviation of every seed.
         directions: averaged over, all seeds together; 0 where the quantity has none.
         stationary: whether the records passed their gates.
     """
@@ -88,7 +88,7 @@ class Row:
     deviation: float
     error: float
     z: float
-    scatter: float
+    by_seed: tuple[float, ...]
     directions: int
     stationary: bool
 
@@ -200,7 +200,7 @@ class _Rows:
             float(deviation.mean()),
             error,
             z,
-            _scatter(deviation),
+            tuple(deviation.tolist()),
             directions,
             self.steady,
         )
@@ -331,9 +331,9 @@ def _scatter(deviation: Array) -> float:
 
 
 def _rotation(record: Record) -> tuple[Array, Estimate]:
-    """Of directions that oscillate well: there it is smooth."""
+    """Of directions that turn well within their damping: near critical it is no smooth number."""
     expected = np.array(record.predicted["frequency"])
-    well = expected > np.array(record.predicted["friction"])
+    well = expected > 2 * np.array(record.predicted["friction"])
     return np.where(well, expected, np.nan), record.measured.frequency
 
 

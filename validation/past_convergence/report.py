@@ -68,12 +68,13 @@ def _write_table(kind: type, records: Sequence[Any], path: Path) -> None:
         writer = csv.DictWriter(file, [one.name for one in fields(kind)], lineterminator="\n")
         writer.writeheader()
         for record in records:
-            writer.writerow(
-                {
-                    name: f"{value:.4g}" if isinstance(value, float) else value
-                    for name, value in asdict(record).items()
-                }
-            )
+            writer.writerow({name: _told(value) for name, value in asdict(record).items()})
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return " ".join(map(_told, value))
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _curvature(found: Findings) -> Iterable[list[str]]:

@@ -21,7 +21,8 @@ class Verdict:
         quantity: what was compared.
         settings: how many.
         deviation: mean over settings, of measured/predicted − 1 or measured − predicted.
-        error: of that mean; settings that share their starts are not quite independent.
+        error: of that mean, taken to be that of one setting: all settings of a seed share their
+            start, their batches and their label errors, and fluctuate together.
         largest: the deviation that is largest in size.
         largest_z: the largest |z|, that of the mean deviation included: settings that part together
             by less than each one's error part.
@@ -52,8 +53,7 @@ def verdicts(rows: Sequence[Row], bound: float) -> tuple[Verdict, ...]:
     found = []
     for (chance, quantity), group in groups.items():
         away = np.array([row.deviation for row in group])
-        errors = np.array([row.error for row in group])
-        error = float(np.sqrt((errors**2).sum()) / len(group))
+        error = float(np.mean([row.error for row in group]))
         z = max(abs(float(away.mean())) / error, *(abs(row.z) for row in group))
         found.append(
             Verdict(
