@@ -320,3 +320,22 @@ def test_a_relative_change_has_the_error_of_its_memory():
         z.append(float(found.value / found.standard_error))
     assert 0.8 < np.std(z) < 1.25
     assert json.dumps(float(found.value))
+
+
+def test_noise_that_the_spread_adds_is_that_of_the_spread_under_its_sampler():
+    """Under epochs positions spread less, and so does what their spread adds to the steps."""
+
+    def added(name):
+        told, _, _ = dynamics(0.0, np.zeros(4), spread=0.5)
+        sampled = replace(told.experiment, sampler=Sampler(name, 4))
+        one = Dynamics(sampled, told.start, 64)
+        return one.local_displacement() - one.local_displacement(driven=False)
+
+    assert 0 < added("epochs") < 0.7 * added("with_replacement")
+
+
+def test_rules_that_are_not_heavy_ball_are_not_predicted(tmp_path):
+    path = tmp_path / "nesterov.toml"
+    path.write_text(TEXT.replace("momentum = 0.9", "momentum = 0.9\nnesterov = true"))
+    with pytest.raises(ValueError, match="predictions are those of heavy ball"):
+        read_staged(path)

@@ -51,7 +51,8 @@ def measure_recorded_noise(cell: Cell, start: Path, effort: Effort, device: str 
     experiment = cell.experiment
     declared = {**asdict(experiment.data), "label_noise": 0.0}
     decay = experiment.optimizer.weight_decay
-    text = json.dumps([declared, experiment.loss.name, decay], sort_keys=True)
+    measured = hashlib.sha256((start / "curvature.json").read_bytes()).hexdigest()
+    text = json.dumps([declared, experiment.loss.name, decay, measured], sort_keys=True)
     path = start / f"noise-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         return path

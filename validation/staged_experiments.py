@@ -183,6 +183,11 @@ def read_staged(path: Path) -> StagedExperiment:
             "stage ended along the eigenvectors found there. Leave out engine, record.burn_in and "
             "record.directions."
         )
+    if recorded.optimizer.nesterov or recorded.optimizer.dampening:
+        raise ValueError(
+            f"{path}: predictions are those of heavy ball. Leave out optimizer.nesterov and "
+            "optimizer.dampening."
+        )
     staged = StagedExperiment(
         recorded,
         tuple(_stage(table, path) for table in _tables(stages, "stages", path)),

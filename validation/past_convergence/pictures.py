@@ -67,7 +67,7 @@ def _settings(found: Findings) -> Figure | None:
                 )
         axis.axhline(1, color="#222222", linewidth=0.8)
         places = range(len(comparison.settings))
-        labels = [f"{values[name]:g}" for values in comparison.settings]
+        labels = [str(values[name]) for values in comparison.settings]
         axis.set_xticks(places, labels, rotation=90 if len(labels) > _UPRIGHT else 0)
         axis.set(xlabel=name.split(".")[-1].replace("_", " "), ylabel="measured / predicted")
     axes[0].legend(fontsize=7)

@@ -103,12 +103,13 @@ class Dynamics:
         """What the stationary spread adds to the noise, and what that adds, to the end."""
         rho, counts, spread = self.start.eigenvalues, self.start.counts, self.start.spread
 
-        def temperature(noise: Array) -> float:
+        def temperature(noise: Array, sampling: str = "with_replacement") -> float:
             """tr(HP)/tr H: the variance of positions, all alike, that makes the same error."""
-            variances = self._predictor(noise).stationary_covariance()[:, 0, 0]
+            variances = self._predictor(noise, sampling).stationary_covariance()[:, 0, 0]
             return float((counts * rho) @ variances / (counts @ rho))
 
-        constant = temperature(self._label_noise + self.start.noise)
+        constant = temperature(self._label_noise)
+        constant += temperature(self.start.noise, self.experiment.sampler.name)
         gain = temperature(spread)
         if gain >= 1:
             raise ValueError(
