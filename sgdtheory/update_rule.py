@@ -9,7 +9,7 @@ four coefficients of θ' = θ + a v + b g, v' = c v + d g.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sympy import (
@@ -80,7 +80,7 @@ class UpdateRule:
         # Computing them is the check.
         _ = self.coefficients
 
-    @cached_property
+    @property
     def coefficients(self) -> Coefficients:
         """The four numbers of the rule, and the look-ahead of its gradient."""
         return _coefficients(self.velocity, self.position, self.gradient_at)

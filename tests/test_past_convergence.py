@@ -334,8 +334,15 @@ def test_noise_that_the_spread_adds_is_that_of_the_spread_under_its_sampler():
     assert 0 < added("epochs") < 0.7 * added("with_replacement")
 
 
-def test_rules_that_are_not_heavy_ball_are_not_predicted(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("momentum = 0.9", "momentum = 0.9\nnesterov = true"),
+        ('"sampler.batch_size" = [8, 32]', '"optimizer.nesterov" = [false, true]'),
+    ],
+)
+def test_rules_that_are_not_heavy_ball_are_not_predicted(old, new, tmp_path):
     path = tmp_path / "nesterov.toml"
-    path.write_text(TEXT.replace("momentum = 0.9", "momentum = 0.9\nnesterov = true"))
+    path.write_text(TEXT.replace(old, new))
     with pytest.raises(ValueError, match="predictions are those of heavy ball"):
         read_staged(path)

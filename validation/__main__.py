@@ -225,7 +225,7 @@ def curvature(
     )
     tqdm.write(f"trace {found['trace']:.5g} ± {found['trace_error']:.2g}")
     fresh = experiment.data.label_noise
-    aside = f", without label noise, of which {fresh:g}²H more" if fresh else ""
+    aside = f"; label noise adds {fresh:g}²H" if fresh else ""
     tqdm.write(f"noise of one example, all directions: {found['noise_total']:.5g}{aside}")
     tqdm.write(str(target.resolve()))
 

@@ -45,6 +45,7 @@ from validation.staged_experiments import Effort
 from validation.torch_training import Training
 
 __all__ = [
+    "OUTPUTS",
     "batches_of",
     "curvature_slope",
     "ended_training",
@@ -52,6 +53,8 @@ __all__ = [
     "measure_curvature",
     "write_arrays",
 ]
+
+OUTPUTS = "outputs.npz"
 
 
 def measure_curvature(
@@ -124,7 +127,7 @@ def measure_curvature(
         },
     )
     if effort.linearized:
-        write_arrays(folder / "outputs.npz", _output_modes(training, pairs.vectors))
+        write_arrays(folder / OUTPUTS, _output_modes(training, pairs.vectors))
     # The last: where it is, all is.
     with written_whole(folder / "curvature.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n")

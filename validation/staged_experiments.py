@@ -183,11 +183,6 @@ def read_staged(path: Path) -> StagedExperiment:
             "stage ended along the eigenvectors found there. Leave out engine, record.burn_in and "
             "record.directions."
         )
-    if recorded.optimizer.nesterov or recorded.optimizer.dampening:
-        raise ValueError(
-            f"{path}: predictions are those of heavy ball. Leave out optimizer.nesterov and "
-            "optimizer.dampening."
-        )
     staged = StagedExperiment(
         recorded,
         tuple(_stage(table, path) for table in _tables(stages, "stages", path)),
@@ -197,6 +192,12 @@ def read_staged(path: Path) -> StagedExperiment:
     )
     for stage in staged.stages:
         recorded.varied(stage.values)
+    rules = [recorded.varied(values).optimizer for values in staged.settings]
+    if any(rule.nesterov or rule.dampening for rule in rules):
+        raise ValueError(
+            f"{path}: predictions are those of heavy ball. Leave out optimizer.nesterov and "
+            "optimizer.dampening."
+        )
     return staged
 
 

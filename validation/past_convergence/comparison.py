@@ -318,16 +318,11 @@ class _Rows:
         """Of what a record has but one: its error is from seed to seed."""
         predicted, measured = np.array(expected), np.array(found)
         away, count = measured - predicted, len(measured)
-        error = _scatter(away) / np.sqrt(count)
+        error = float(stats.sem(away)) if count > 1 else float("nan")
         # Few seeds: Student's deviation, told as a normal one.
         t = away.mean() / error if error else float("nan")
         z = float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), count - 1))) if count > 1 else t
-        return self._of(quantity, predicted, measured, away, float(error), float(z))
-
-
-def _scatter(deviation: Array) -> float:
-    """Between seeds."""
-    return float(deviation.std(ddof=1)) if len(deviation) > 1 else float("nan")
+        return self._of(quantity, predicted, measured, away, error, float(z))
 
 
 def _rotation(record: Record) -> tuple[Array, Estimate]:

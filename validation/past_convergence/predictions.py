@@ -21,8 +21,9 @@ import sgdtheory as sgd
 from validation.data import Array
 from validation.durable_files import read_sealed, write_sealed
 from validation.experiments import Cell, Experiment
+from validation.measured_curvature import OUTPUTS
 from validation.past_convergence.measured_start import MeasuredStart, read_start
-from validation.past_convergence.settling import SETTLING, settling_noise
+from validation.past_convergence.settling import settling_noise
 
 __all__ = ["LINEARIZED", "NAME", "Dynamics", "log_spaced", "predict", "rates", "slope", "window"]
 
@@ -240,10 +241,10 @@ def predict(
     inputs = [start / name for name in ("curvature.json", "spectrum.npz", "force.npz")] + [noise]
     settling = None
     if residual is not None:
-        inputs.append(start / SETTLING)
+        inputs.append(start / OUTPUTS)
         steps = np.linspace(0, experiment.record.updates, _TIMES).round().astype(int)
         settings = _settings(experiment, size)
-        settling = settling_noise(start / SETTLING, residual, settings, steps)
+        settling = settling_noise(start / OUTPUTS, residual, settings, steps)
     probes = len(np.load(start / "spectrum.npz")["ritz_values"])
     whole, *alone = (
         Dynamics(experiment, read_start(start, noise, probe, settling), size).everything()

@@ -18,9 +18,8 @@ import numpy as np
 import sgdtheory as sgd
 from validation.data import Array
 
-__all__ = ["SETTLING", "settling_noise"]
+__all__ = ["settling_noise"]
 
-SETTLING = "outputs.npz"
 # Eigenvalues below this share of the largest are flat: rounding is larger.
 _FLAT = 1e-9
 

@@ -31,6 +31,7 @@ from validation.linearized_training import (
 )
 from validation.loss_slice import loss_slice
 from validation.measured_curvature import (
+    OUTPUTS,
     batches_of,
     curvature_slope,
     ended_training,
@@ -38,7 +39,6 @@ from validation.measured_curvature import (
 )
 from validation.network_curvature import Eigenpairs, change, loss_curvature, top_eigenpairs, trace
 from validation.past_convergence.predictions import LINEARIZED, NAME, log_spaced, predict, window
-from validation.past_convergence.settling import SETTLING
 from validation.preparation import Start, prepare, recorded_cell
 from validation.recorded_noise import measure_recorded_noise
 from validation.run_folder import RunFolder
@@ -93,7 +93,7 @@ def run_staged(
                 afterwards += _look_back(staged, start, place, executor, device)
     if shut:
         raise ValueError("\n".join(shut))
-    for look in as_completed(afterwards):
+    for look in afterwards:
         look.result()
     return SweepOutcome(
         *(
@@ -166,7 +166,7 @@ def _linearize(cell: Cell, start: Path, residual: Array, path: Path, count: int)
     length = cell.experiment.record.updates
     updates = np.union1d(log_spaced(length), window(length))
     curves = linearized_displacement(
-        np.load(start / SETTLING)["gram"],
+        np.load(start / OUTPUTS)["gram"],
         residual,
         cell.experiment,
         replica_seeds(cell.seed, count),
