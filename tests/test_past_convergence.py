@@ -15,6 +15,7 @@ from validation.past_convergence.measured_start import Force, MeasuredStart
 from validation.past_convergence.predictions import Dynamics, log_spaced, rates, slope, window
 from validation.past_convergence.report import lines
 from validation.past_convergence.staged_runs import prepared
+from validation.past_convergence.theory_records import make_theory_records, read_theory_records
 from validation.past_convergence.verdict import verdicts
 from validation.preparation import relative_change
 from validation.staged_experiments import read_staged
@@ -94,7 +95,8 @@ def test_a_prediction_is_older_than_its_record_and_seals_its_inputs(ran):
         assert path.stat().st_mtime_ns <= record.stat().st_mtime_ns
         content = read_sealed(path, "")
         assert "outputs.npz" in content["inputs"]
-        assert len(content["inputs"]) == 5
+        assert "theory_records.npz" in content["inputs"]
+        assert len(content["inputs"]) == 6
         path.with_suffix(".copy").write_text(path.read_text().replace("0.9", "0.8", 1))
         with pytest.raises(ValueError, match="has been changed"):
             read_sealed(path.with_suffix(".copy"), "")
@@ -129,6 +131,7 @@ def test_rows_are_of_every_setting_with_errors(ran):
     assert {row.setting for row in found.rows} == {"base", "batch_size = 32"}
     quantities = {row.quantity for row in found.rows}
     assert {"|δ|²", "Var θ", "Var v", "circulation", "exponent"} <= quantities
+    assert "exponent of a Hessian held fixed, on the average" in quantities
     assert all(row.error > 0 for row in found.rows)
     assert any("one false alarm in 100" in line for line in lines(found))
 
@@ -142,7 +145,9 @@ def test_a_verdict_is_over_stationary_settings_of_one_chance():
             1.0,
             1.0 + deviation,
             deviation,
+            0.0,
             0.1,
+            0.02,
             z,
             (deviation,),
             0,
@@ -153,12 +158,13 @@ def test_a_verdict_is_over_stationary_settings_of_one_chance():
     first, second = verdicts([*rows, row("d", 0.5, 5.0, "own")], bound=4.0)
     assert (first.settings, first.largest, first.largest_z, first.holds) == (2, -0.3, 3.0, True)
     assert first.deviation == pytest.approx(-0.1)
-    assert first.error == pytest.approx(0.1)
+    assert first.error == pytest.approx(np.sqrt((0.1**2 - 0.02**2) / 2 + 0.02**2))
     assert (second.chance, second.holds) == ("own", False)
-    # They share batches and label errors: four that part by three errors say no more than one.
-    (together,) = verdicts([row(str(i), 0.3, 3.0) for i in range(4)], bound=4.0)
-    assert (together.error, together.largest_z) == (pytest.approx(0.1), pytest.approx(3.0))
-    assert together.holds
+    # Chance is each setting's own: sixteen that part by three errors say more than one.
+    (together,) = verdicts([row(str(i), 0.3, 3.0) for i in range(16)], bound=4.0)
+    assert together.largest_z == pytest.approx(3.0)
+    assert together.z > 4.0
+    assert not together.holds
 
 
 def test_the_hessian_is_measured_again_where_the_record_ended(ran):
@@ -285,6 +291,46 @@ def test_noise_that_drives_itself_is_that_of_examples_that_differ():
     assert law.local_displacement(driven=False) < measured - 20 * error
     with pytest.raises(ValueError, match="drives itself without bounds"):
         replace(law, start=replace(start, spread=np.array([100.0]))).local_displacement()
+
+
+def test_records_of_the_theory_scatter_about_what_it_predicts(tmp_path):
+    """Long records of three directions and a drift: estimators are unbiased there."""
+    law, _, _ = dynamics(0.3, np.array([0.5, 0.2, 0.1, 0.3]) / 50)
+    recorded = replace(law.experiment, record=Record(updates=4096))
+    law = Dynamics(recorded, law.start, 64)
+    make_theory_records(law, 5, tmp_path / "records.npz")
+    made = read_theory_records(tmp_path / "records.npz")
+    predicted = law.everything()
+    for name in ("velocity_variance", "position_variance", "circulation", "local_displacement"):
+        found = np.array([getattr(one, name).value for one in made])
+        if name != "local_displacement":
+            found = found[:, :2]
+        error = found.std(axis=0, ddof=1) / np.sqrt(len(made))
+        assert np.all(
+            np.abs(found.mean(axis=0) - np.ravel(predicted[name])[: found[0].size]) < 4 * error
+        ), name
+        assert np.all(error < 0.03 * found.mean(axis=0))
+    exponents = np.array([one.exponent for one in made])
+    assert abs(exponents.mean() - predicted["exponent"]) < 0.15
+    assert exponents.std() > 0.05
+
+
+def test_a_row_is_judged_by_what_the_theory_itself_gives():
+    def row(*by_seed, own=0.0):
+        deviation = float(np.mean(by_seed))
+        return comparison.Row(
+            "a", "fresh", "c", 1.0, 1.0, deviation, 0.0, 9.0, own, 9.0, by_seed, 0, True
+        )
+
+    source = np.random.default_rng(0)
+    made = [row(*(0.2 + np.array([0.1, 0.3]) * source.normal(size=2))) for _ in range(400)]
+    judged = comparison.judged(row(0.5, 0.7, own=0.05), made)
+    assert judged.bias == pytest.approx(0.2, abs=0.03)
+    assert judged.deviation == pytest.approx(0.4, abs=0.03)
+    assert judged.error == pytest.approx(np.hypot(np.hypot(0.1, 0.3) / 2, 0.05), rel=0.1)
+    assert judged.z == pytest.approx(judged.deviation / judged.error, rel=0.02)
+    # Four trials know their scatter badly, and so much less is told.
+    assert abs(comparison.judged(row(0.5, 0.7, own=0.05), made[:4]).z) < 3
 
 
 def test_coefficients_are_those_of_the_two_step_recursion():

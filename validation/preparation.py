@@ -6,6 +6,7 @@ began with: killed and called again, or called with a changed file, only what is
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -93,7 +94,10 @@ def prepare(
 
 
 def recorded_cell(staged: StagedExperiment, start: Start, values: dict[str, Any]) -> Cell:
-    """The run that is recorded from a start, with some entries of its own.
+    """The run that is recorded from a start, with some entries and chance of its own.
+
+    Settings of one start draw other batches and other label errors: else they fluctuate together,
+    and fifty say no more than one.
 
     Args:
         staged: what is declared.
@@ -105,7 +109,8 @@ def recorded_cell(staged: StagedExperiment, start: Start, values: dict[str, Any]
         "record.directions": str((start.folder / "directions.safetensors").resolve()),
     }
     experiment = staged.recorded.varied({**values, **files, "name": "record"})
-    return Cell(experiment, start.seed)
+    own = json.dumps([start.seed, values], sort_keys=True)
+    return Cell(experiment, int(hashlib.sha256(own.encode()).hexdigest()[:8], 16))
 
 
 def _weights(experiment: Experiment, seed: int, folder: Path, device: str) -> Path:

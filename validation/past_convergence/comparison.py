@@ -1,14 +1,15 @@
 """Predictions made before beside what was then recorded: one row a setting and a quantity.
 
-Errors within a record allow for its autocorrelation; those of curves, of which a record has one,
-are from seed to seed. A quantity deviates where |z| passes the bound that all rows together pass
-with a probability of 1 % if every prediction is right.
+Where noise is white, bias and error are those of the same estimators on records that the theory
+made itself. Elsewhere errors within a record allow for its autocorrelation, and those of curves, of
+which a record has one, are from seed to seed. A quantity deviates where |z| passes the bound that
+all rows together pass with a probability of 1 % if every prediction is right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,40 @@ from scipy import stats
 from validation.data import Array
 from validation.durable_files import read_sealed
 from validation.estimators import Estimate
-from validation.past_convergence.measurements import Measured, measure
-from validation.past_convergence.predictions import LINEARIZED, NAME, slope, window
+from validation.past_convergence.measurements import Course, Found, measure
+from validation.past_convergence.predictions import slope, window
+from validation.past_convergence.sealed_prediction import NAME
+from validation.past_convergence.staged_runs import LINEARIZED
+from validation.past_convergence.theory_records import NAME as THEORY
+from validation.past_convergence.theory_records import read_theory_records
 from validation.preparation import Start, recorded_cell
 from validation.staged_experiments import Gates, StagedExperiment
 
-__all__ = ["FALSE_ALARM", "Record", "Row", "bound", "compare", "label", "records_of"]
+__all__ = ["FALSE_ALARM", "Record", "Row", "bound", "compare", "judged", "label", "records_of"]
 
 FALSE_ALARM = 0.01
 # A record is so many relaxation times of a direction, or the direction's moments do not count.
 _RELAXATIONS = 20
+# Predictions that are less than the whole theory, and what it says of the same number.
+_PARTIAL = {
+    "local_displacement_additive": "local_displacement",
+    "exponent_of_diffusion": "exponent",
+    "exponent_with_induced_force": "exponent",
+}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run: what was predicted and what was measured."""
+    """One run: what was predicted, what was measured, and what the theory's own records show."""
 
     seed: int
     folder: Path
     predicted: Mapping[str, Any]
     errors: Mapping[str, Any]
     eigenvalues: Array
-    measured: Measured
+    measured: Found
+    course: Course
+    trials: Sequence[Found]
     updates: int
     sampler: str
     label_noise: float
@@ -55,6 +68,11 @@ class Record:
         """Where its noise comes from."""
         source = "fresh label errors" if self.label_noise else "the examples"
         return f"{self.sampler}, noise of {source}"
+
+    def trial(self, number: int) -> Record:
+        """One of the theory's own records in the place of this: its prediction is all true."""
+        whole = {name: self.predicted[of] for name, of in _PARTIAL.items()}
+        return replace(self, measured=self.trials[number], predicted={**self.predicted, **whole})
 
     @property
     def settled(self) -> Array:
@@ -72,10 +90,14 @@ class Row:
         quantity: what is compared.
         predicted: mean over seeds.
         measured: likewise.
-        deviation: measured/predicted − 1, or for slopes and exponents measured − predicted.
-        error: its standard error, the prediction's own included.
+        deviation: measured/predicted − 1, or for slopes and exponents measured − predicted, less
+            the bias.
+        bias: the deviation that estimators find in records that the theory makes itself; 0 where
+            it makes none.
+        error: standard error of the deviation, the prediction's own included.
+        prediction_error: of the prediction alone.
         z: deviation over error, in normal quantiles.
-        by_seed: the deviation of every seed.
+        by_seed: the deviation of every seed, its bias included.
         directions: averaged over, all seeds together; 0 where the quantity has none.
         stationary: whether the records passed their gates.
     """
@@ -86,7 +108,9 @@ class Row:
     predicted: float
     measured: float
     deviation: float
+    bias: float
     error: float
+    prediction_error: float
     z: float
     by_seed: tuple[float, ...]
     directions: int
@@ -124,7 +148,8 @@ def records_of(
                 made["values"],
                 made["errors"],
                 np.array(made["eigenvalues"]),
-                measure(folder, experiment.identity, experiment.optimizer.learning_rate),
+                *measure(folder, experiment.identity, experiment.optimizer.learning_rate),
+                read_theory_records(folder / THEORY),
                 experiment.record.updates,
                 experiment.sampler.name,
                 experiment.data.label_noise,
@@ -135,17 +160,28 @@ def records_of(
 
 
 def _linearized(path: Path) -> tuple[Array, Array] | None:
-    """Updates and |Δ|² of the training with the record's batches."""
+    """Updates and |Δ|² of the trainings, the first of which had the record's batches."""
     if not path.exists():
         return None
     with np.load(path) as found:
-        return found["updates"], found["displacement"][0]
+        return found["updates"], found["displacement"]
 
 
 def compare(setting: str, records: Sequence[Record], gates: Gates) -> list[Row]:
     """All rows of one setting."""
     steady = all(_steady(record, gates) for record in records)
-    make = _Rows(setting, records, steady)
+    rows = _predicted(_Rows(setting, records, steady))
+    trials = min(len(record.trials) for record in records)
+    made = [
+        _predicted(_Rows(setting, [record.trial(one) for record in records], steady))
+        for one in range(trials)
+    ]
+    told = [judged(*each) for each in zip(rows, zip(*made, strict=True), strict=True)]
+    return [*(told if trials else rows), *_Rows(setting, records, steady).linearized()]
+
+
+def _predicted(make: _Rows) -> list[Row]:
+    """What the theory predicts."""
     return [
         make.ratio("|δ|²", "local_displacement"),
         make.ratio("|δ|², noise that does not drive itself", "local_displacement_additive"),
@@ -153,13 +189,28 @@ def compare(setting: str, records: Sequence[Record], gates: Gates) -> list[Row]:
         make.exponent("exponent"),
         make.exponent("exponent_of_diffusion"),
         make.exponent("exponent_with_induced_force"),
-        *make.linearized(),
     ]
+
+
+def judged(row: Row, made: Sequence[Row]) -> Row:
+    """A row by what the theory's own records give in its place."""
+    found = np.array([one.by_seed for one in made])
+    trials, seeds = found.shape
+    scatter = float(np.sqrt(found.var(axis=0, ddof=1).sum() * (1 + 1 / trials)) / seeds)
+    bias, error = float(found.mean()), float(np.hypot(scatter, row.prediction_error))
+    away = float(np.mean(row.by_seed)) - bias
+    z = _as_normal(away / error, seeds * (trials - 1)) if error else float("nan")
+    return replace(row, deviation=away, bias=bias, error=error, z=z)
+
+
+def _as_normal(t: float, degrees: int) -> float:
+    """The normal deviation that is as improbable as this of Student's."""
+    return float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), degrees)))
 
 
 def _steady(record: Record, gates: Gates) -> bool:
     """No mean square has changed by more than is allowed, beyond three of its errors."""
-    changes = record.measured.change, record.measured.velocity_change
+    changes = record.course.change, record.course.velocity_change
     return all(
         abs(float(one.value)) < max(gates.change, 3 * float(one.standard_error)) for one in changes
     )
@@ -172,13 +223,17 @@ class _Rows:
     steady: bool
 
     def _row(
-        self, quantity: str, columns: Sequence[tuple[float, float, float, float]], directions: int
+        self,
+        quantity: str,
+        columns: Sequence[tuple[float, float, float, float]],
+        directions: int,
+        own: float = 0.0,
     ) -> Row:
         """From predicted, measured, deviation and its error of every seed."""
         predicted, measured, deviation, error = np.array(columns).T
-        own = float(np.sqrt((error**2).sum()) / len(deviation))
-        z = float(deviation.mean()) / own if own else float("nan")
-        return self._of(quantity, predicted, measured, deviation, own, z, directions)
+        whole = float(np.hypot(_of_mean(error), own))
+        z = float(deviation.mean()) / whole if whole else float("nan")
+        return self._of(quantity, predicted, measured, deviation, whole, z, directions, own)
 
     def _of(
         self,
@@ -189,6 +244,7 @@ class _Rows:
         error: float,
         z: float,
         directions: int = 0,
+        own: float = 0.0,
     ) -> Row:
         """Means over seeds, with the error and z of their mean deviation."""
         return Row(
@@ -198,7 +254,9 @@ class _Rows:
             float(predicted.mean()),
             float(measured.mean()),
             float(deviation.mean()),
+            0.0,
             error,
+            own,
             z,
             tuple(deviation.tolist()),
             directions,
@@ -206,15 +264,14 @@ class _Rows:
         )
 
     def ratio(self, quantity: str, name: str) -> Row:
-        columns = []
+        columns, own = [], []
         for record in self.records:
             value = float(record.predicted[name])
             found = record.measured.local_displacement
-            own = float(record.errors.get(name, 0.0)) / value
-            measured = float(found.value)
-            spread = np.hypot(float(found.standard_error) / value, own)
-            columns.append((value, measured, measured / value - 1, float(spread)))
-        return self._row(quantity, columns, 0)
+            measured, error = float(found.value), float(found.standard_error)
+            own.append(float(record.errors.get(name, 0.0)) / value)
+            columns.append((value, measured, measured / value - 1, error / value))
+        return self._row(quantity, columns, 0, _of_mean(own))
 
     def directions(self) -> list[Row]:
         """Moments along eigenvectors, their slopes against ρ, and rotation."""
@@ -284,45 +341,72 @@ class _Rows:
         """Of |Δ|² over the last factor of eight."""
         predicted = [record.predicted[name] for record in self.records]
         measured = [record.measured.exponent for record in self.records]
-        return self._between_seeds(name.replace("_", " "), predicted, measured)
+        own = _of_mean([float(record.errors.get(name, 0.0)) for record in self.records])
+        return self._between_seeds(name.replace("_", " "), predicted, measured, own)
 
     def linearized(self) -> list[Row]:
         """The network beside itself with its Hessian held fixed, where that was trained.
 
         The same batches move both: what differs is due to the Hessian's change alone.
         """
-        curves = [record.linearized for record in self.records]
-        if any(curve is None for curve in curves):
+        held = [record.linearized for record in self.records if record.linearized is not None]
+        if len(held) < len(self.records):
             return []
         late = [
-            slope(updates[chosen], curve[chosen])
-            for updates, curve in filter(None, curves)
+            np.array([slope(updates[chosen], curve[chosen]) for curve in curves])
+            for updates, curves in held
             for chosen in (np.isin(updates, window(int(updates[-1]))),)
         ]
-        ends = [np.log(curve[-1]) for _, curve in filter(None, curves)]
-        measured = [record.measured for record in self.records]
+        measured = self.records
         return [
             self._between_seeds(
-                "exponent, beside a Hessian held fixed", late, [one.exponent for one in measured]
+                "exponent, beside a Hessian held fixed",
+                [float(each[0]) for each in late],
+                [record.measured.exponent for record in measured],
             ),
             self._between_seeds(
                 "log |Δ|² at the end, beside a Hessian held fixed",
-                ends,
-                [float(np.log(one.displacement[-1])) for one in measured],
+                [float(np.log(curves[0, -1])) for _, curves in held],
+                [float(np.log(record.course.displacement[-1])) for record in measured],
             ),
+            *self._ensembles(late),
         ]
 
+    def _ensembles(self, exponents: Sequence[Array]) -> list[Row]:
+        """Trainings with the Hessian held fixed beside the theory's own records, mean by mean."""
+        made = [np.array([one.exponent for one in record.trials]) for record in self.records]
+        if min(len(each) for each in (*exponents, *made)) < 2:
+            return []
+        columns = [
+            (
+                theory.mean(),
+                held.mean(),
+                held.mean() - theory.mean(),
+                float(np.hypot(stats.sem(held), stats.sem(theory))),
+            )
+            for held, theory in zip(exponents, made, strict=True)
+        ]
+        return [self._row("exponent of a Hessian held fixed, on the average", columns, 0)]
+
     def _between_seeds(
-        self, quantity: str, expected: Sequence[float], found: Sequence[float]
+        self,
+        quantity: str,
+        expected: Sequence[float],
+        found: Sequence[float],
+        own: float = 0.0,
     ) -> Row:
         """Of what a record has but one: its error is from seed to seed."""
         predicted, measured = np.array(expected), np.array(found)
         away, count = measured - predicted, len(measured)
         error = float(stats.sem(away)) if count > 1 else float("nan")
-        # Few seeds: Student's deviation, told as a normal one.
-        t = away.mean() / error if error else float("nan")
-        z = float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), count - 1))) if count > 1 else t
-        return self._of(quantity, predicted, measured, away, error, float(z))
+        t = float(away.mean()) / error if error else float("nan")
+        z = _as_normal(t, count - 1) if count > 1 else t
+        return self._of(quantity, predicted, measured, away, error, z, own=own)
+
+
+def _of_mean(errors: Sequence[float] | Array) -> float:
+    """The standard error of a mean from those of its terms."""
+    return float(np.sqrt(np.square(errors).sum()) / len(errors))
 
 
 def _rotation(record: Record) -> tuple[Array, Estimate]:
@@ -333,8 +417,9 @@ def _rotation(record: Record) -> tuple[Array, Estimate]:
 
 
 def bound(rows: Sequence[Row]) -> float:
-    """|z| that one of so many rows passes by chance with the probability `FALSE_ALARM`."""
-    return float(stats.norm.isf(FALSE_ALARM / (2 * max(len(rows), 1))))
+    """|z| that a row or a mean of rows passes by chance with the probability `FALSE_ALARM`."""
+    means = {(row.chance, row.quantity) for row in rows}
+    return float(stats.norm.isf(FALSE_ALARM / (2 * max(len(rows) + len(means), 1))))
 
 
 def all_rows(

@@ -19,15 +19,14 @@ from validation.past_convergence.predictions import log_spaced, slope, window
 from validation.preparation import relative_change
 from validation.record_store import open_record
 
-__all__ = ["Measured", "measure"]
+__all__ = ["Course", "Found", "along_directions", "measure", "settled_from"]
 
-# The share of a record in which velocities and fast directions become stationary.
 _SETTLING = 0.25
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Of one record.
+class Found:
+    """What is predicted of one record, as estimated from it.
 
     Args:
         local_displacement: mean of |θ_k − θ_{k−1}|² once it has settled.
@@ -37,10 +36,7 @@ class Measured:
         friction: γ, of positions alone, as are the following.
         natural_frequency_squared: ω².
         frequency: of rotation; 0 where overdamped.
-        displacement: |θ_k − θ_0|² at `log_spaced` updates.
-        exponent: its slope over the last factor of eight.
-        change: of the mean |θ_k − θ_{k−1}|², last third of what has settled against its first.
-        velocity_change: of the mean square velocity along all directions, likewise.
+        exponent: slope of |θ_k − θ_0|² over the last factor of eight.
     """
 
     local_displacement: Estimate
@@ -50,13 +46,25 @@ class Measured:
     friction: Estimate
     natural_frequency_squared: Estimate
     frequency: Estimate
-    displacement: Array
     exponent: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one record went on.
+
+    Args:
+        displacement: |θ_k − θ_0|² at `log_spaced` updates.
+        change: of the mean |θ_k − θ_{k−1}|², last third of what has settled against its first.
+        velocity_change: of the mean square velocity along all directions, likewise.
+    """
+
+    displacement: Array
     change: Estimate
     velocity_change: Estimate
 
 
-def measure(folder: Path, identity: str, learning_rate: float) -> Measured:
+def measure(folder: Path, identity: str, learning_rate: float) -> tuple[Found, Course]:
     """All of a record.
 
     Args:
@@ -69,24 +77,45 @@ def measure(folder: Path, identity: str, learning_rate: float) -> Measured:
         np.asarray(record[name])[:, 0] for name in ("local_displacement", "global_displacement")
     )
     count = len(local)
-    first = int(count * _SETTLING)
+    first = settled_from(count)
     x, v = (
         np.asarray(record[name])[first:, 0][None].astype(float)
         for name in ("positions", "velocities")
     )
-    rates = rotation_rates(x, learning_rate)
     late = window(count)
     squares = (v[0] ** 2 / v[0].var(axis=0)).mean(axis=1)
-    return Measured(
-        function_of_means(np.positive, local[None, first:]),
-        variance(x),
-        variance(v),
-        circulation(x, v),
-        rates.friction,
-        rates.natural_frequency_squared,
-        rates.frequency,
+    found = Found(
+        local_displacement=function_of_means(np.positive, local[None, first:]),
+        **along_directions(x, v, learning_rate),
+        exponent=slope(late, way[late - 1]),
+    )
+    course = Course(
         way[log_spaced(count) - 1],
-        slope(late, way[late - 1]),
         relative_change(local[first:], (0.0, 1 / 3)),
         relative_change(squares, (0.0, 1 / 3)),
     )
+    return found, course
+
+
+def settled_from(updates: int) -> int:
+    """The number of updates in which velocities and fast directions become stationary."""
+    return int(updates * _SETTLING)
+
+
+def along_directions(x: Array, v: Array, learning_rate: float) -> dict[str, Estimate]:
+    """The moments of `Found`, by their names.
+
+    Args:
+        x: positions once they have settled, (1, time, k).
+        v: velocities, likewise.
+        learning_rate: η.
+    """
+    rates = rotation_rates(x, learning_rate)
+    return {
+        "position_variance": variance(x),
+        "velocity_variance": variance(v),
+        "circulation": circulation(x, v),
+        "friction": rates.friction,
+        "natural_frequency_squared": rates.natural_frequency_squared,
+        "frequency": rates.frequency,
+    }

@@ -107,14 +107,15 @@ def _displacement(found: Findings) -> Figure:
         diffusion, drift, all_drift = (
             np.array(record.predicted[name]) for name in ("diffusion", "gradient_drift", "drift")
         )
-        axis.plot(k, record.measured.displacement, "o", color="#222222", markersize=4)
+        axis.plot(k, record.course.displacement, "o", color="#222222", markersize=4)
         axis.plot(k, diffusion + drift, label="predicted", **PREDICTED)
         axis.plot(k, diffusion, "--", color="#d55e00", label="diffusion")
         axis.plot(k, drift, ":", color="#009e73", label="drift of the mean")
         axis.plot(k, diffusion + all_drift, ":", color="#56b4e9", label="with the induced force")
         if record.linearized is not None:
             label = "same batches, Hessian held fixed"
-            axis.plot(*record.linearized, "-.", color="#cc79a7", label=label)
+            updates, curves = record.linearized
+            axis.plot(updates, curves[0], "-.", color="#cc79a7", label=label)
         axis.set(
             xscale="log",
             yscale="log",

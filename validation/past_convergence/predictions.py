@@ -1,4 +1,4 @@
-"""What the theory says about a run that has not been recorded yet, in a file that cannot change.
+"""What the theory says about a run that has not been recorded yet.
 
 Nothing is fitted: curvature, noise and forces were measured where the record begins, and the
 settings are declared. The exact discrete theory moves every direction; noise grows by what the
@@ -7,31 +7,22 @@ spread adds to it, and the mean goes where the gradient and the curvature's slop
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import sgdtheory as sgd
 from validation.data import Array
-from validation.durable_files import read_sealed, write_sealed
-from validation.experiments import Cell, Experiment
-from validation.measured_curvature import OUTPUTS
-from validation.past_convergence.measured_start import MeasuredStart, read_start
-from validation.past_convergence.settling import settling_noise
+from validation.experiments import Experiment
+from validation.past_convergence.measured_start import MeasuredStart
 
-__all__ = ["LINEARIZED", "NAME", "Dynamics", "log_spaced", "predict", "rates", "slope", "window"]
+__all__ = ["Dynamics", "log_spaced", "rates", "settings_of", "slope", "window"]
 
-NAME, LINEARIZED = "prediction.json", "linearized.npz"
 # Eigenvalues below this share of the largest are flat for the mean: rounding is larger.
 _FLAT = 1e-6
-# At which the noise of the examples is taken, evenly from the record's beginning to its end.
-_TIMES = 17
 
 
 def log_spaced(updates: int, count: int = 24) -> Array:
@@ -76,7 +67,7 @@ class Dynamics:
 
     @property
     def _settings(self) -> sgd.Hyperparameters:
-        return _settings(self.experiment, self.examples)
+        return settings_of(self.experiment, self.examples)
 
     def _predictor(self, noise: Array, sampling: str = "with_replacement") -> sgd.Predictor:
         spectrum = sgd.Spectrum(
@@ -120,6 +111,16 @@ class Dynamics:
         return spread * constant / (1 - gain)
 
     @property
+    def white(self) -> bool:
+        """Whether the noise of one batch knows nothing of another's."""
+        return self.experiment.sampler.name == "with_replacement"
+
+    @property
+    def white_noise(self) -> Array:
+        """Of one example along every mode, where it is white."""
+        return np.asarray(self._label_noise + self._added_noise + self.start.noise)
+
+    @property
     def variances(self) -> Array:
         """Stationary, of positions and velocities along the known directions, (k, 2)."""
         found = self._sum(lambda p: p.stationary_covariance())[: self.start.known]
@@ -155,8 +156,8 @@ class Dynamics:
         found = self._sum(lambda p: p.covariance(updates))[..., 0, 0]
         return np.asarray(found @ self.start.counts)
 
-    def _responses(self, updates: Array, rho: Array) -> Array:
-        """How far a unit of constant force has moved a direction of curvature ρ."""
+    def responses(self, updates: Array, rho: Array) -> Array:
+        """How far a unit of constant force has moved directions of curvature ρ, (updates, k)."""
         flat = _FLAT * self.start.eigenvalues.max()
         curved = np.maximum(rho, flat)
         spectrum = sgd.Spectrum(curved, noise_variances=np.zeros_like(curved))
@@ -171,7 +172,7 @@ class Dynamics:
             found = self._sum(lambda p: p.stationary_covariance())[:, 0, 0]
             weights = self.start.counts * self.start.eigenvalues
             share = float(weights @ found / weights.sum()) / 2
-        return self.start.force.square(lambda rho: self._responses(updates, rho), share)
+        return self.start.force.square(lambda rho: self.responses(updates, rho), share)
 
     @property
     def relaxation(self) -> Array:
@@ -201,7 +202,8 @@ class Dynamics:
         }
 
 
-def _settings(experiment: Experiment, examples: int) -> sgd.Hyperparameters:
+def settings_of(experiment: Experiment, examples: int) -> sgd.Hyperparameters:
+    """The hyperparameters of an experiment on so many examples."""
     rule, sampler = experiment.optimizer, experiment.sampler
     return sgd.Hyperparameters(
         learning_rate=rule.learning_rate,
@@ -210,59 +212,3 @@ def _settings(experiment: Experiment, examples: int) -> sgd.Hyperparameters:
         weight_decay=rule.weight_decay,
         dataset_size=examples,
     )
-
-
-def predict(
-    cell: Cell, start: Path, noise: Path, folder: Path, residual: Array | None = None
-) -> dict[str, Any]:
-    """Write the predictions of a record into its folder, once, before it begins; or read them.
-
-    Args:
-        cell: the run.
-        start: folder of the curvature.
-        noise: file of the noise of its data.
-        folder: of the run.
-        residual: f(θ_0) − y, (N, outputs), where the products of the outputs' gradients are known:
-            noise of the examples then fades as the mean settles.
-
-    Raises:
-        ValueError: if there is a record already, and no prediction before it.
-    """
-    path = folder / NAME
-    if path.exists():
-        return read_sealed(path, "Delete the folder of this run: a prediction comes before.")
-    if (folder / "record.zarr").exists():
-        raise ValueError(
-            f"{folder} holds a record without a prediction made before. Delete it and run again."
-        )
-    experiment = cell.experiment
-    with np.load(noise) as found:
-        size, total = int(found["examples"]), float(found["total"])
-    inputs = [start / name for name in ("curvature.json", "spectrum.npz", "force.npz")] + [noise]
-    settling = None
-    if residual is not None:
-        inputs.append(start / OUTPUTS)
-        steps = np.linspace(0, experiment.record.updates, _TIMES).round().astype(int)
-        settings = _settings(experiment, size)
-        settling = settling_noise(start / OUTPUTS, residual, settings, steps)
-    probes = len(np.load(start / "spectrum.npz")["ritz_values"])
-    whole, *alone = (
-        Dynamics(experiment, read_start(start, noise, probe, settling), size).everything()
-        for probe in (None, *range(probes if probes > 1 else 0))
-    )
-    content = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "inputs": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in inputs},
-        "noise_of_examples": {"at_start": total, "settling": settling[1] if settling else None},
-        "experiment": experiment.content,
-        "eigenvalues": read_start(start, noise).eigenvalues[: len(whole["relaxation"])].tolist(),
-        "values": {name: np.asarray(value).tolist() for name, value in whole.items()},
-        "errors": {
-            name: (np.std([one[name] for one in alone], axis=0, ddof=1) / np.sqrt(probes)).tolist()
-            for name in whole
-            if len(alone) > 1
-        },
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_sealed(path, content)
-    return content

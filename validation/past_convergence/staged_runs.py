@@ -38,7 +38,8 @@ from validation.measured_curvature import (
     write_arrays,
 )
 from validation.network_curvature import Eigenpairs, change, loss_curvature, top_eigenpairs, trace
-from validation.past_convergence.predictions import LINEARIZED, NAME, log_spaced, predict, window
+from validation.past_convergence.predictions import log_spaced, window
+from validation.past_convergence.sealed_prediction import NAME, predict
 from validation.preparation import Start, prepare, recorded_cell
 from validation.recorded_noise import measure_recorded_noise
 from validation.run_folder import RunFolder
@@ -47,10 +48,11 @@ from validation.sweeps import SweepOutcome
 from validation.sweeps import sweep as run_sweep
 from validation.torch_training import Training
 
-__all__ = ["AFTER", "SLICE", "prepared", "run_staged"]
+__all__ = ["AFTER", "LINEARIZED", "SLICE", "prepared", "run_staged"]
 
 AFTER = "curvature_after.json"
 SLICE = "slice.npz"
+LINEARIZED = "linearized.npz"
 # Standard deviations that the plane of the loss reaches to each side, and its points.
 _REACH, _POINTS = 4.0, 25
 
@@ -140,7 +142,7 @@ def _look_back(
     if not RunFolder(place / cell.folder, cell.experiment.identity, cell.seed).is_complete():
         return []
     looks = [executor.submit(_curvature_after, cell, place, start, staged.effort, device)]
-    if cell.seed == staged.recorded.seeds[0]:
+    if start.seed == staged.recorded.seeds[0]:
         looks.append(executor.submit(_slice, cell, place, start, device))
     return looks
 

@@ -21,12 +21,12 @@ class Verdict:
         quantity: what was compared.
         settings: how many.
         deviation: mean over settings, of measured/predicted − 1 or measured − predicted.
-        error: of that mean, taken to be that of one setting: all settings of a seed share their
-            start, their batches and their label errors, and fluctuate together.
+        error: of that mean: settings have batches and label errors of their own, and share what
+            the predictions rest on.
+        z: of that mean.
         largest: the deviation that is largest in size.
-        largest_z: the largest |z|. Of exponents three seeds cannot pass a bound of 4: their errors
-            rest on two degrees of freedom, and what "holds" is then not refuted, no more.
-        holds: whether it does not pass the bound of the whole table.
+        largest_z: the largest |z| of one setting.
+        holds: whether neither passes the bound of the whole table.
     """
 
     chance: str
@@ -34,6 +34,7 @@ class Verdict:
     settings: int
     deviation: float
     error: float
+    z: float
     largest: float
     largest_z: float
     holds: bool
@@ -53,8 +54,9 @@ def verdicts(rows: Sequence[Row], bound: float) -> tuple[Verdict, ...]:
     found = []
     for (chance, quantity), group in groups.items():
         away = np.array([row.deviation for row in group])
-        error = float(np.mean([row.error for row in group]))
-        z = max(abs(row.z) for row in group)
+        error = _error(group)
+        z = float(away.mean()) / error if error else float("nan")
+        largest_z = float(np.max(np.abs([row.z for row in group])))
         found.append(
             Verdict(
                 chance,
@@ -62,9 +64,16 @@ def verdicts(rows: Sequence[Row], bound: float) -> tuple[Verdict, ...]:
                 len(group),
                 float(away.mean()),
                 error,
-                float(away[np.abs(away).argmax()]),
                 z,
-                z <= bound,
+                float(away[np.abs(away).argmax()]),
+                largest_z,
+                bool(max(largest_z, abs(z)) <= bound),
             )
         )
     return tuple(found)
+
+
+def _error(group: Sequence[Row]) -> float:
+    """Of the mean over settings: chance is each one's own, the prediction's error is one."""
+    error, shared = np.array([(row.error, row.prediction_error) for row in group]).T
+    return float(np.hypot(np.sqrt((error**2 - shared**2).sum()) / len(group), shared.mean()))
