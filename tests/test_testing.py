@@ -1,0 +1,276 @@
+"""The laws let right theories pass, and catch a gallery of wrong ones."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sgdtheory as sgd
+from sgdtheory.testing import (
+    LAWS,
+    Run,
+    check,
+    check_against_simulation,
+    covariances,
+    datasets,
+    hyperparameters,
+    landscapes,
+    runs,
+    spectra,
+    update_rules,
+)
+
+RUN = Run(0.1, 0.9, 2, 0.0, (1.0, 0.1), (1.0, 2.0), (1.0, -1.0), (0.0, 0.5), (20, 3))
+
+
+class Told:
+    """A right theory whose answers a wrong one changes."""
+
+    def __init__(self, hyperparameters, spectrum):
+        self.hyperparameters, self.spectrum = hyperparameters, spectrum
+        self.right = sgd.Predictor(hyperparameters, spectrum)
+
+    def mean(self, steps, position, velocity=0.0):
+        return self.right.mean(steps, position, velocity)
+
+    def covariance(self, steps):
+        return self.right.covariance(steps)
+
+    def stationary_covariance(self):
+        return self.right.stationary_covariance()
+
+    def autocovariance(self, steps):
+        return self.right.autocovariance(steps)
+
+    def displacement(self, steps, position=None):
+        return self.right.displacement(steps, position)
+
+
+class SignOfTheVelocity(Told):
+    def mean(self, steps, position, velocity=0.0):
+        return super().mean(steps, position, velocity) * [1.0, -1.0]
+
+
+class TwiceTheNoise(Told):
+    def __init__(self, hyperparameters, spectrum):
+        super().__init__(hyperparameters, replace(spectrum, noise_variances=2 * spectrum.variances))
+
+
+class WithoutTheBatch(Told):
+    def __init__(self, hyperparameters, spectrum):
+        super().__init__(replace(hyperparameters, batch_size=1), spectrum)
+
+
+class DeviationForVariance(Told):
+    def __init__(self, hyperparameters, spectrum):
+        super().__init__(
+            hyperparameters, replace(spectrum, noise_variances=np.sqrt(spectrum.variances))
+        )
+
+
+class WithoutWeightDecay(Told):
+    def __init__(self, hyperparameters, spectrum):
+        super().__init__(
+            replace(hyperparameters, weight_decay=0.0),
+            replace(spectrum, eigenvalues=np.maximum(spectrum.eigenvalues, 1e-3)),
+        )
+
+
+class AlikeInAllDirections(Told):
+    def stationary_covariance(self):
+        found = super().stationary_covariance()
+        return np.broadcast_to(found.mean(axis=0), found.shape)
+
+
+class WithoutOnePlusMomentum(Told):
+    """Its stationary variance is that of a friction 1 − β at a temperature without (1 + β)."""
+
+    def stationary_covariance(self):
+        return super().stationary_covariance() * (1 + self.hyperparameters.momentum)
+
+
+class StationaryFromTheBeginning(Told):
+    def covariance(self, steps):
+        del steps
+        return super().stationary_covariance()
+
+
+class DisplacementWithoutTwo(Told):
+    def displacement(self, steps, position=None):
+        return super().displacement(steps, position) / 2
+
+
+class VelocityWithoutMemory(Told):
+    """Autocovariances that decay as positions of plain SGD do."""
+
+    def autocovariance(self, steps):
+        h = self.spectrum.eigenvalues + self.hyperparameters.weight_decay
+        rate = self.hyperparameters.learning_rate * h / (1 - self.hyperparameters.momentum)
+        return super().stationary_covariance() * np.exp(-rate * steps)[:, None, None]
+
+
+@dataclass
+class FromTwoRoots:
+    """The mean of heavy ball as textbooks have it: from the roots, apart, of z² − az + β."""
+
+    hyperparameters: sgd.Hyperparameters
+    spectrum: sgd.Spectrum
+    swapped: bool = False
+
+    def mean(self, steps, position, velocity=0.0):
+        hyper = self.hyperparameters
+        y = hyper.learning_rate * (self.spectrum.eigenvalues + hyper.weight_decay)
+        trace = 1 + hyper.momentum - y
+        difference = trace**2 - 4 * hyper.momentum
+        difference = np.abs(difference) if self.swapped else difference + 0j
+        first, second = ((trace + sign * np.sqrt(difference)) / 2 for sign in (1, -1))
+        with np.errstate(all="ignore"):
+            power, before = (
+                ((first**k - second**k) / (first - second)).real for k in (steps, steps - 1)
+            )
+        x, v = position, velocity
+        moved = (1 - y) * x + hyper.learning_rate * hyper.momentum * v
+        faster = hyper.momentum * v - y / hyper.learning_rate * x
+        return np.stack(
+            [power * now - hyper.momentum * before * was for now, was in ((moved, x), (faster, v))],
+            axis=-1,
+        )
+
+
+GALLERY = {
+    SignOfTheVelocity: "beginning",
+    TwiceTheNoise: "the covariance by hand",
+    WithoutTheBatch: "noise scales covariances",
+    DeviationForVariance: "units of position",
+    WithoutWeightDecay: "weight decay is curvature",
+    AlikeInAllDirections: "stationarity",
+    WithoutOnePlusMomentum: "stationarity",
+    StationaryFromTheBeginning: "beginning",
+    DisplacementWithoutTwo: "displacement is lost correlation",
+    VelocityWithoutMemory: "regression of fluctuations",
+    FromTwoRoots: "the mean by hand",
+    partial(FromTwoRoots, swapped=True): "the mean by hand",
+}
+
+
+@pytest.mark.parametrize(("theory", "caught_by"), GALLERY.items(), ids=str)
+def test_a_wrong_theory_is_caught_by_its_law(theory, caught_by):
+    report = check(theory, examples=40)
+    assert caught_by in {finding.law.name for finding in report.broken}
+    for finding in report.broken:
+        with pytest.raises((AssertionError, sgd.UnstableError)):
+            finding.law.holds(theory, finding.example)
+    assert f"BROKEN     {caught_by}" in str(report)
+    assert not report
+
+
+@pytest.mark.parametrize(
+    ("theory", "rule", "exact"),
+    [
+        (sgd.Predictor, None, True),
+        (partial(sgd.Predictor, rule=sgd.nesterov()), sgd.nesterov(), True),
+        (partial(sgd.Predictor, theory="continuous"), None, False),
+        (Told, None, True),
+    ],
+    ids=["discrete", "Nesterov", "continuous", "a user's class"],
+)
+def test_right_theories_pass(theory, rule, exact):
+    def nesterov_limit(momentum):
+        return 2 * (1 + momentum) / (1 + 2 * momentum)
+
+    def cautious(momentum):
+        return min(nesterov_limit(momentum), 1.0)
+
+    report = check(theory, rule, exact=exact, limit=cautious, examples=25)
+    assert report, str(report)
+    assert len(report.findings) == len(LAWS) + 1 + 2 * exact
+
+
+def test_an_example_is_as_small_as_it_can_be():
+    (finding,) = (f for f in check(WithoutTheBatch).broken if "noise" in f.law.name)
+    example = finding.example
+    assert example.batch_size == 1
+    assert (len(example.eigenvalues), example.momentum, example.weight_decay) == (1, 0.0, 0.0)
+    assert example.steps[0] == 1
+    assert "a quarter of the batch" in finding.broken
+
+
+def test_what_a_theory_lacks_is_not_tried_and_said():
+    report = check(
+        FromTwoRoots, examples=1, laws=[one for one in LAWS if "covariance" in one.needs]
+    )
+    assert {finding.missing for finding in report.findings} >= {("covariance",)}
+    assert "not tried" in str(report)
+    assert not report.broken
+
+
+@pytest.mark.parametrize(
+    ("given_", "error", "told"),
+    [
+        ({"theory": 3}, TypeError, r"theory = 3: give a function"),
+        ({"theory": sgd.Predictor, "rule": sgd.heavy_ball}, TypeError, "with brackets"),
+        ({"theory": sgd.Predictor, "examples": 0}, ValueError, "examples = 0"),
+    ],
+)
+def test_what_is_no_theory_is_refused(given_, error, told):
+    with pytest.raises(error, match=told):
+        check(**given_)
+
+
+def test_simulation_lets_the_right_theory_pass_and_stops_early_at_a_wrong_one():
+    right = check_against_simulation(sgd.Predictor, RUN)
+    assert right, str(right)
+    assert right.looks == 8
+    wrong = check_against_simulation(TwiceTheNoise, RUN)
+    assert not wrong
+    assert wrong.looks == 1
+    assert "PARTS" in str(wrong)
+
+
+def test_false_alarms_are_as_rare_as_stated():
+    """At a risk of one half, of 60 right theories at most three quarters are refused: 5σ off."""
+    refused = sum(
+        not check_against_simulation(sgd.Predictor, RUN, looks=2, false_alarm=0.5, seed=seed)
+        for seed in range(60)
+    )
+    assert 0 < refused < 45
+
+
+def test_white_noise_assumed_under_epochs_is_caught():
+    """Of sixteen examples in epochs of eight batches; the theory of epochs passes the same test."""
+    rng = np.random.default_rng(3)
+    each = rng.standard_normal((16, 2))
+    each -= each.mean(axis=0)
+    each /= each.std(axis=0) / np.sqrt([1.0, 2.0])
+
+    def epochs(hyperparameters, spectrum):
+        return sgd.Predictor(replace(hyperparameters, dataset_size=16), spectrum, sampling="epochs")
+
+    right = check_against_simulation(epochs, RUN, dataset_noise=each)
+    assert right, str(right)
+    assert not check_against_simulation(sgd.Predictor, RUN, dataset_noise=each)
+
+
+@given(
+    hyperparameters(),
+    spectra(),
+    landscapes(),
+    landscapes(commuting=True),
+    update_rules(),
+    datasets(),
+    runs(),
+    st.integers(1, 4).flatmap(covariances),
+)
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=30)
+def test_what_strategies_draw_is_valid(hyper, spectrum, landscape, shared, rule, data, run, sigma):
+    assert hyper.batch_size >= 1
+    assert (spectrum.variances > 0).all()
+    assert landscape.dimension >= 1
+    assert shared.commutator < 1e-12
+    assert isinstance(rule, sgd.UpdateRule)
+    assert len(data[0]) == len(data[1])
+    assert np.isfinite(sgd.Predictor(run.hyperparameters, run.spectrum).displacement(3))
+    assert np.linalg.eigvalsh(sigma).min() >= -1e-9
