@@ -87,6 +87,8 @@ CHAPTERS = (
     "spectrum_files",
     "advice",
     "plotting",
+    "testing",
+    "hypothesis_entry_point",
     "__main__",
     "__init__",
 )
@@ -173,12 +175,27 @@ ADVICE = (
     "batch_doubling",
     "__init__",
 )
+TESTING = (
+    "run",
+    "law",
+    "laws_of_motion",
+    "laws_of_scale",
+    "laws_of_landscapes",
+    "laws_of_back_ends",
+    "laws_of_flows",
+    "by_hand",
+    "strategies",
+    "checks",
+    "simulation",
+    "__init__",
+)
 FOLDERS = {
     "advice": ADVICE,
     "spectra": SPECTRA,
     "lowering": LOWERING,
     "ensembles": ENSEMBLES,
     "fits": FITS,
+    "testing": TESTING,
 }
 ORDER = [
     module

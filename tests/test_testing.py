@@ -1,23 +1,32 @@
 """The laws let right theories pass, and catch a gallery of wrong ones."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sympy import Matrix, diag, sqrt
 
 import sgdtheory as sgd
 from sgdtheory.testing import (
     LAWS,
+    LAWS_OF_FLOWS,
+    BrokenLawError,
+    LinearProcess,
     Run,
     check,
     check_against_simulation,
+    check_flow,
     covariances,
     datasets,
     hyperparameters,
     landscapes,
+    linear_processes,
     runs,
     spectra,
     update_rules,
@@ -140,6 +149,53 @@ class FromTwoRoots:
         )
 
 
+class WithoutCommonNoise(Told):
+    """Of a landscape it knows the variances along eigenvectors alone."""
+
+    def __init__(self, hyperparameters, spectrum):
+        if isinstance(spectrum, sgd.Landscape):
+            noise = np.diag(np.diagonal(spectrum.noise_covariance))
+            spectrum = sgd.Landscape(spectrum.hessian, noise)
+        self.right = sgd.Predictor(hyperparameters, spectrum)
+
+
+class InSinglePrecision(Told):
+    """Tensors are rounded on their way."""
+
+    def __init__(self, hyperparameters, spectrum):
+        rho = spectrum.eigenvalues
+        if not isinstance(rho, np.ndarray):
+            spectrum = sgd.Spectrum(
+                rho.float().double(), noise_variances=spectrum.variances * (1 + 1e-7)
+            )
+        self.right = sgd.Predictor(hyperparameters, spectrum)
+
+
+class FirstDirectionFirst(Told):
+    """The first direction is thought to be the steepest."""
+
+    def covariance(self, steps):
+        found = super().covariance(steps)
+        found[0] = found.max(axis=0)
+        return found
+
+
+class WithFewExamples(Told):
+    """A finite set of data is thought to be small."""
+
+    def covariance(self, steps):
+        size = self.hyperparameters.dataset_size
+        return super().covariance(steps) * (1.0 if size is None else 0.5)
+
+
+class MomentumAtLeastATenth(Told):
+    def __init__(self, hyperparameters, spectrum):
+        beta = hyperparameters.momentum
+        super().__init__(
+            replace(hyperparameters, momentum=max(beta, 0.1) if beta else 0.0), spectrum
+        )
+
+
 GALLERY = {
     SignOfTheVelocity: "beginning",
     TwiceTheNoise: "the covariance by hand",
@@ -153,7 +209,84 @@ GALLERY = {
     VelocityWithoutMemory: "regression of fluctuations",
     FromTwoRoots: "the mean by hand",
     partial(FromTwoRoots, swapped=True): "the mean by hand",
+    WithoutCommonNoise: "no basis is preferred",
+    InSinglePrecision: "back ends agree",
+    FirstDirectionFirst: "directions have no order",
+    WithFewExamples: "large data are endless",
+    MomentumAtLeastATenth: "momentum begins at none",
 }
+
+
+def flow(change):
+    """A solution of the Fokker-Planck equation, of which one part is changed."""
+
+    def solved(drift, diffusion):
+        right = sgd.fokker_planck(sgd.OrnsteinUhlenbeck(drift, diffusion))
+        names = ("precision", "circulation", "density", "current", "coordinates")
+        parts = {name: getattr(right, name) for name in names}
+        return SimpleNamespace(**{**parts, **change(parts, drift, diffusion)})
+
+    return solved
+
+
+FLOWS = {
+    "a sign of the circulation": (
+        lambda parts, *_: {"circulation": -parts["circulation"]},
+        "drift is descent and circulation",
+    ),
+    "descent without circulation": (
+        lambda parts, drift, diffusion: {"precision": (drift + drift.T) / 2},
+        "drift is descent and circulation",
+    ),
+    "circulation that climbs": (
+        lambda parts, drift, diffusion: {"circulation": parts["circulation"] + diffusion},
+        "circulation is antisymmetric",
+    ),
+    "a loss without a minimum": (
+        lambda parts, *_: {"precision": -parts["precision"]},
+        "precision is positive",
+    ),
+    "twice the temperature": (
+        lambda parts, *_: {"density": sqrt(parts["density"])},
+        "density is stationary",
+    ),
+    "half of the current": (
+        lambda parts, *_: {"current": parts["current"] / 2},
+        "current is that of the density",
+    ),
+    "a current that gathers": (
+        lambda parts, *_: {
+            "current": parts["current"] + parts["density"] * Matrix(parts["coordinates"])
+        },
+        "current has no sources",
+    ),
+    "a rate where none is": (
+        lambda parts, drift, diffusion: {"precision": parts["precision"] * drift.trace()},
+        "units of time",
+    ),
+    "axes of its own": (
+        lambda parts, *_: {"precision": diag(*parts["precision"].diagonal())},
+        "units of coordinates",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "caught_by"), FLOWS.values(), ids=FLOWS)
+def test_a_wrong_flow_is_caught_by_its_law(change, caught_by):
+    report = check_flow(flow(change))
+    assert caught_by in {finding.law.name for finding in report.broken}
+    for finding in report.broken:
+        assert isinstance(finding.example, LinearProcess)
+        with pytest.raises(BrokenLawError):
+            finding.law.holds(flow(change), finding.example)
+
+
+def test_the_right_flow_passes_every_law():
+    report = check_flow(flow(lambda *_: {}), examples=25)
+    assert report, str(report)
+    assert [finding.law for finding in report.findings] == LAWS_OF_FLOWS
+    assert all(finding.holds for finding in report.findings)
+    assert not check_flow(lambda drift, diffusion: None, examples=1).findings[0].holds
 
 
 @pytest.mark.parametrize(("theory", "caught_by"), GALLERY.items(), ids=str)
@@ -187,6 +320,8 @@ def test_right_theories_pass(theory, rule, exact):
     report = check(theory, rule, exact=exact, limit=cautious, examples=25)
     assert report, str(report)
     assert len(report.findings) == len(LAWS) + 1 + 2 * exact
+    untried = {finding.law.name for finding in report.findings if finding.untried}
+    assert untried == set()
 
 
 def test_an_example_is_as_small_as_it_can_be():
@@ -202,7 +337,8 @@ def test_what_a_theory_lacks_is_not_tried_and_said():
     report = check(
         FromTwoRoots, examples=1, laws=[one for one in LAWS if "covariance" in one.needs]
     )
-    assert {finding.missing for finding in report.findings} >= {("covariance",)}
+    told = {finding.law.name: finding.untried for finding in report.findings}
+    assert told["positive covariance"] == "the theory has no covariance"
     assert "not tried" in str(report)
     assert not report.broken
 
@@ -218,6 +354,44 @@ def test_what_a_theory_lacks_is_not_tried_and_said():
 def test_what_is_no_theory_is_refused(given_, error, told):
     with pytest.raises(error, match=told):
         check(**given_)
+
+
+def test_a_theory_that_takes_neither_landscapes_nor_tensors_is_none_the_worse():
+    class Plain(Told):
+        def __init__(self, hyperparameters, spectrum):
+            if not isinstance(getattr(spectrum, "eigenvalues", None), np.ndarray):
+                raise TypeError("arrays alone")
+            if isinstance(spectrum, sgd.Landscape):
+                raise TypeError("spectra alone")
+            super().__init__(hyperparameters, spectrum)
+
+    report = check(Plain, examples=2)
+    assert report, str(report)
+    told = {finding.law.name: finding.untried for finding in report.findings if finding.untried}
+    assert told == {
+        "a spectrum is a landscape": "it takes no Landscape (TypeError)",
+        "no basis is preferred": "it takes no Landscape (TypeError)",
+        "back ends agree": "it takes no tensors (TypeError)",
+    }
+
+
+def test_a_theory_that_raises_is_broken_in_words():
+    class Raising(Told):
+        def covariance(self, steps):
+            raise ZeroDivisionError("at critical damping")
+
+    finding = check(Raising, examples=1).broken[0]
+    assert "it raised ZeroDivisionError: at critical damping" in str(finding)
+
+
+def test_types_are_known_to_hypothesis():
+    code = (
+        "from hypothesis import find, strategies as st; import sgdtheory as sgd;"
+        "kinds = sgd.Hyperparameters, sgd.Spectrum, sgd.Landscape, sgd.UpdateRule;"
+        "print([type(find(st.from_type(kind), lambda _: True)).__name__ for kind in kinds])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['Hyperparameters', 'Spectrum', 'Landscape', 'UpdateRule']"
 
 
 def test_simulation_lets_the_right_theory_pass_and_stops_early_at_a_wrong_one():
@@ -262,10 +436,13 @@ def test_white_noise_assumed_under_epochs_is_caught():
     update_rules(),
     datasets(),
     runs(),
+    linear_processes(),
     st.integers(1, 4).flatmap(covariances),
 )
 @settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=30)
-def test_what_strategies_draw_is_valid(hyper, spectrum, landscape, shared, rule, data, run, sigma):
+def test_what_strategies_draw_is_valid(
+    hyper, spectrum, landscape, shared, rule, data, run, process, sigma
+):
     assert hyper.batch_size >= 1
     assert (spectrum.variances > 0).all()
     assert landscape.dimension >= 1
@@ -273,4 +450,5 @@ def test_what_strategies_draw_is_valid(hyper, spectrum, landscape, shared, rule,
     assert isinstance(rule, sgd.UpdateRule)
     assert len(data[0]) == len(data[1])
     assert np.isfinite(sgd.Predictor(run.hyperparameters, run.spectrum).displacement(3))
+    assert np.linalg.eigvals(np.array(process.drift, dtype=float)).real.min() > 0
     assert np.linalg.eigvalsh(sigma).min() >= -1e-9

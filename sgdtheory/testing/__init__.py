@@ -4,8 +4,17 @@
 runs, spectra, covariances and rules are there for tests of one's own. Needs `sgdtheory[testing]`.
 """
 
-from sgdtheory.testing.check import Finding, Report, check
-from sgdtheory.testing.laws import LAWS, BrokenLawError, Law
+from importlib.util import find_spec as _find_spec
+
+if _find_spec("hypothesis") is None:
+    raise ModuleNotFoundError(
+        "examples are drawn by Hypothesis, which is not installed. Run pip install "
+        "'sgdtheory[testing]'."
+    )
+
+from sgdtheory.testing.checks import LAWS, Finding, Report, check, check_flow
+from sgdtheory.testing.law import BrokenLawError, Law
+from sgdtheory.testing.laws_of_flows import LAWS_OF_FLOWS, LinearProcess
 from sgdtheory.testing.run import Run
 from sgdtheory.testing.simulation import Simulated, check_against_simulation
 from sgdtheory.testing.strategies import (
@@ -15,6 +24,7 @@ from sgdtheory.testing.strategies import (
     hyperparameters,
     landscapes,
     learning_rates,
+    linear_processes,
     momenta,
     runs,
     spectra,
@@ -24,20 +34,24 @@ from sgdtheory.testing.strategies import (
 
 __all__ = [
     "LAWS",
+    "LAWS_OF_FLOWS",
     "BrokenLawError",
     "Finding",
     "Law",
+    "LinearProcess",
     "Report",
     "Run",
     "Simulated",
     "check",
     "check_against_simulation",
+    "check_flow",
     "covariances",
     "datasets",
     "heavy_ball_limit",
     "hyperparameters",
     "landscapes",
     "learning_rates",
+    "linear_processes",
     "momenta",
     "runs",
     "spectra",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sgdtheory import symbols as s
 from sgdtheory.lowering import lower
-from sgdtheory.testing.laws import Law, Theory, close, tolerance
+from sgdtheory.testing.law import Law, Theory, close, tolerance
 from sgdtheory.testing.run import Run
 from sgdtheory.update_rule import UpdateRule
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sgdtheory.testing.by_hand import one_update
-from sgdtheory.testing.laws import Theory
+from sgdtheory.testing.law import Theory
 from sgdtheory.testing.run import Run
 from sgdtheory.update_rule import UpdateRule, heavy_ball
 

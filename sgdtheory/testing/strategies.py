@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 from sympy import Rational
 
@@ -19,6 +20,7 @@ from sgdtheory import symbols as s
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.landscape import Landscape
 from sgdtheory.spectrum import Spectrum
+from sgdtheory.testing.laws_of_flows import LinearProcess
 from sgdtheory.testing.run import Run
 from sgdtheory.update_rule import UpdateRule, dampened, heavy_ball, nesterov, plain_sgd
 
@@ -30,6 +32,7 @@ __all__ = [
     "hyperparameters",
     "landscapes",
     "learning_rates",
+    "linear_processes",
     "momenta",
     "runs",
     "spectra",
@@ -164,6 +167,32 @@ def landscapes(draw: st.DrawFn, dimension: int = 4, commuting: bool | None = Non
     hessian = (hessian + hessian.T) / 2
     shared = draw(st.booleans()) if commuting is None else commuting
     return Landscape(hessian, draw(covariances(size, hessian if shared else None)))
+
+
+@st.composite
+def linear_processes(draw: st.DrawFn, dimension: int = 3) -> LinearProcess:
+    """dx = −Ax dt + √(2D) dW whose A = (D + Q)U is stable: with noise in all directions, or some.
+
+    Args:
+        draw: Hypothesis's.
+        dimension: at most.
+    """
+    n = draw(st.integers(1, dimension))
+    entry = st.integers(-2, 2)
+    root = np.zeros((n, n), dtype=int)
+    root[np.tril_indices(n, -1)] = draw(_list(entry, n * (n - 1) // 2))
+    np.fill_diagonal(root, draw(_list(st.integers(1, 3), n)))
+    turning = np.zeros((n, n), dtype=int)
+    turning[np.tril_indices(n, -1)] = draw(_list(entry, n * (n - 1) // 2))
+    spread = np.diag(draw(_list(st.integers(0, 2), n)))
+    drift = (spread + turning - turning.T) @ root @ root.T
+    # Noise that does not reach every direction leaves some that never come to rest.
+    assume(np.linalg.eigvals(drift).real.min() > 1e-3)
+    return LinearProcess(*(tuple(map(tuple, part.tolist())) for part in (drift, spread)))
+
+
+def _list(values: st.SearchStrategy[int], length: int) -> st.SearchStrategy[list[int]]:
+    return st.lists(values, min_size=length, max_size=length)
 
 
 @st.composite

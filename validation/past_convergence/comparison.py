@@ -33,6 +33,8 @@ __all__ = ["FALSE_ALARM", "Record", "Row", "bound", "compare", "judged", "label"
 FALSE_ALARM = 0.01
 # A record is so many relaxation times of a direction, or the direction's moments do not count.
 _RELAXATIONS = 20
+# Of the theory's own records, for their scatter to be known to a fifth.
+_FEWEST = 16
 # Predictions that are less than the whole theory, and what it says of the same number.
 _PARTIAL = {
     "local_displacement_additive": "local_displacement",
@@ -171,13 +173,12 @@ def compare(setting: str, records: Sequence[Record], gates: Gates) -> list[Row]:
     """All rows of one setting."""
     steady = all(_steady(record, gates) for record in records)
     rows = _predicted(_Rows(setting, records, steady))
-    trials = min(len(record.trials) for record in records)
-    made = [
-        _predicted(_Rows(setting, [record.trial(one) for record in records], steady))
-        for one in range(trials)
-    ]
-    told = [judged(*each) for each in zip(rows, zip(*made, strict=True), strict=True)]
-    return [*(told if trials else rows), *_Rows(setting, records, steady).linearized()]
+    made: dict[tuple[str, int], list[Row]] = {}
+    for one in range(min(len(record.trials) for record in records)):
+        for row in _predicted(_Rows(setting, [record.trial(one) for record in records], steady)):
+            made.setdefault((row.quantity, len(row.by_seed)), []).append(row)
+    told = [judged(row, made.get((row.quantity, len(row.by_seed)), [])) for row in rows]
+    return [*told, *_Rows(setting, records, steady).linearized()]
 
 
 def _predicted(make: _Rows) -> list[Row]:
@@ -193,7 +194,9 @@ def _predicted(make: _Rows) -> list[Row]:
 
 
 def judged(row: Row, made: Sequence[Row]) -> Row:
-    """A row by what the theory's own records give in its place."""
+    """A row by what the theory's own records give in its place; as it is, where there are few."""
+    if len(made) < _FEWEST:
+        return row
     found = np.array([one.by_seed for one in made])
     trials, seeds = found.shape
     scatter = float(np.sqrt(found.var(axis=0, ddof=1).sum() * (1 + 1 / trials)) / seeds)

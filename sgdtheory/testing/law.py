@@ -1,0 +1,125 @@
+"""What a law is: a name, a statement, and a function that raises where it is broken.
+
+A law knows no formula of any theory. It sets what a theory says beside other things that it says,
+at other times, in other units, of other directions, or beside the update rule applied by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdtheory.testing.run import Run
+
+__all__ = [
+    "BrokenLawError",
+    "Law",
+    "Theory",
+    "asked",
+    "close",
+    "entered",
+    "pairs",
+    "propagator",
+    "tolerance",
+]
+
+Array = NDArray[np.float64]
+Theory = Callable[[Any, Any], Any]
+"""(hyperparameters, spectrum) to an object that answers."""
+
+# Roundings that one update may add, with room: an order of magnitude above what good code needs.
+_ROUNDING = 1e-13
+
+
+class BrokenLawError(AssertionError):
+    """A law does not hold, in words."""
+
+
+Holds = Callable[[Any, Any], None]
+
+
+@dataclass(frozen=True)
+class Law:
+    """One law.
+
+    Args:
+        name: as reports call it.
+        statement: what must hold, and why.
+        needs: methods of the theory's object that it asks.
+        holds: takes a theory and an example, and raises `BrokenLawError` where it is broken.
+        exact: whether only theories that are exact at every learning rate must fulfil it.
+        untried: takes a theory, and says why the law cannot be tried on it; "" where it can.
+    """
+
+    name: str
+    statement: str
+    needs: tuple[str, ...]
+    holds: Holds
+    exact: bool = False
+    untried: Callable[[Any], str] = lambda theory: ""
+
+
+def entered(
+    laws: list[Law], name: str, *needs: str, untried: Callable[[Any], str] = lambda theory: ""
+) -> Callable[[Holds], Holds]:
+    """Enter a function as a law, whose statement is its docstring."""
+
+    def enter(function: Holds) -> Holds:
+        statement = " ".join((function.__doc__ or "").split())
+        laws.append(Law(name, statement, needs, function, untried=untried))
+        return function
+
+    return enter
+
+
+def tolerance(run: Run, *steps: int) -> float:
+    """Relative, for numbers that were rounded in every update and remembered for 1/(1 − β)."""
+    memory = 1 / (1 - run.momentum)
+    y = run.learning_rate * run.curvature.max()
+    near = 1 / max(1 - y / (2 * (1 + run.momentum)), 1e-3)
+    return float(_ROUNDING * (1 + max(steps, default=0)) * memory * near)
+
+
+def close(what: str, found: Any, expected: Any, scale: Any, allowed: float) -> None:
+    """Compare in units; what is not finite is never close.
+
+    Raises:
+        BrokenLawError: with the numbers that differ most.
+    """
+    found, expected, scale = np.broadcast_arrays(
+        np.asarray(found, float), np.asarray(expected, float), np.asarray(scale, float)
+    )
+    with np.errstate(invalid="ignore"):
+        away = np.abs(found - expected) / scale
+    away = np.where(np.isfinite(away), away, np.inf)
+    if away.size and away.max() > allowed:
+        place = np.unravel_index(int(away.argmax()), away.shape)
+        raise BrokenLawError(
+            f"{what}: {found[place]:.12g}, expected {expected[place]:.12g}; they differ by "
+            f"{away[place]:.3g} of their scale, {allowed:.2g} is allowed"
+        )
+
+
+def asked(theory: Theory, run: Run) -> Any:
+    """The theory's object for a run."""
+    return theory(run.hyperparameters, run.spectrum)
+
+
+def pairs(units: Array) -> Array:
+    """Units of a covariance, (…, d, d), from those of a state."""
+    return np.asarray(units[..., :, None] * units[..., None, :])
+
+
+def propagator(model: Any, run: Run, k: int) -> Array:
+    """F with mean(k) = F x, (modes, 2, 2), from two means."""
+    ones, zeros = np.ones(len(run.eigenvalues)), np.zeros(len(run.eigenvalues))
+    units = run.units
+    columns = [
+        np.asarray(model.mean(k, units[:, 0], zeros)) / units[:, :1],
+        np.asarray(model.mean(k, zeros, units[:, 1])) / units[:, 1:],
+    ]
+    return np.stack(columns, axis=-1) * ones[:, None, None]

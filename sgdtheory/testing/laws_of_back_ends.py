@@ -1,0 +1,61 @@
+"""Laws of theories that take arrays of more than one library: the numbers must be the same."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.spectrum import Spectrum
+from sgdtheory.testing.law import Law, Theory, asked, close, entered, pairs, tolerance
+from sgdtheory.testing.run import Run
+
+__all__ = ["LAWS_OF_BACK_ENDS"]
+
+
+def _takes_none(theory: Theory) -> str:
+    if find_spec("torch") is None:
+        return "torch is not installed"
+    try:
+        _told(theory(Hyperparameters(0.5, 0.5), Spectrum(_tensor([1.0]))).mean(1, _tensor([1.0])))
+    except Exception as error:  # noqa: BLE001 - whatever it raises says that it takes none
+        return f"it takes no tensors ({type(error).__name__})"
+    return ""
+
+
+LAWS_OF_BACK_ENDS: list[Law] = []
+_law = partial(entered, LAWS_OF_BACK_ENDS, untried=_takes_none)
+
+
+def _tensor(values: Any) -> Any:
+    import torch  # noqa: PLC0415 - theories without tensors are tested without it
+
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _told(value: Any) -> Any:
+    """A tensor's numbers; what is no tensor breaks the law by raising."""
+    return value.detach().cpu().numpy()
+
+
+@_law("back ends agree", "mean", "covariance", "stationary_covariance")
+def _agree(theory: Theory, run: Run) -> None:
+    """Tensors in, tensors out, and the numbers are those of NumPy arrays."""
+    k = run.steps[0]
+    arrays = asked(theory, run)
+    noise = _tensor(list(run.noise))
+    spectrum = Spectrum(_tensor(list(run.eigenvalues)), noise_variances=noise)
+    tensors = theory(run.hyperparameters, spectrum)
+    x, v = (_tensor(part.tolist()) for part in run.start)
+    allowed, scale = tolerance(run, k), pairs(run.units)
+    means = _told(tensors.mean(k, x, v)), arrays.mean(k, *run.start)
+    close(f"mean({k}) of tensors", *means, run.units, allowed)
+    close(f"covariance({k}) of tensors", _told(tensors.covariance(k)), arrays.covariance(k), scale, allowed)
+    held = np.asarray(arrays.stationary_covariance())
+    own = np.sqrt(np.abs(np.diagonal(held, 0, -2, -1)))
+    found = _told(tensors.stationary_covariance())
+    scale = np.maximum(scale, pairs(own))
+    close("stationary_covariance() of tensors", found, held, scale, allowed)

@@ -1,0 +1,92 @@
+r"""Laws of theories that take a `Landscape`: any Hessian, and noise that need not commute with it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.landscape import Landscape
+from sgdtheory.testing.law import Law, Theory, asked, close, entered, tolerance
+from sgdtheory.testing.run import Run
+
+__all__ = ["LAWS_OF_LANDSCAPES"]
+
+Array = NDArray[np.float64]
+
+
+def _takes_none(theory: Theory) -> str:
+    """Whether it refuses the plainest landscape; a theory of spectra alone is none the worse."""
+    try:
+        model = theory(Hyperparameters(0.5, 0.5), Landscape([[1.0]], [[1.0]]))
+        shapes = np.shape(model.mean(1, [1.0])), np.shape(model.covariance(1))
+    except Exception as error:  # noqa: BLE001 - whatever it raises says that it takes none
+        return f"it takes no Landscape ({type(error).__name__})"
+    return "" if shapes == ((2,), (2, 2)) else f"its results for a Landscape have shapes {shapes}"
+
+
+LAWS_OF_LANDSCAPES: list[Law] = []
+_law = partial(entered, LAWS_OF_LANDSCAPES, untried=_takes_none)
+
+
+def _rotation(dimension: int) -> Array:
+    """Always the same one, that mixes all directions."""
+    wanted = np.random.default_rng(dimension).standard_normal((dimension, dimension))
+    return np.asarray(np.linalg.qr(wanted)[0])
+
+
+def _symmetric(matrix: Array) -> Array:
+    return (matrix + matrix.T) / 2
+
+
+def _rotated(rotation: Array, matrix: Array) -> Array:
+    return _symmetric(rotation @ matrix @ rotation.T)
+
+
+@_law("a spectrum is a landscape", "mean", "covariance")
+def _diagonal(theory: Theory, run: Run) -> None:
+    """A Hessian and a noise that are diagonal are a spectrum: positions first, then velocities."""
+    k, n = run.steps[0], len(run.eigenvalues)
+    modes = asked(theory, run)
+    dense = theory(
+        run.hyperparameters, Landscape(np.diag(run.eigenvalues), np.diag(run.noise))
+    )
+    allowed, units = tolerance(run, k), run.units.T.ravel()
+    mean = np.asarray(modes.mean(k, *run.start)).T.ravel()
+    close(f"mean({k}) of a landscape", dense.mean(k, *run.start), mean, units, allowed)
+    expected = np.zeros((2, n, 2, n))
+    place = np.arange(n)
+    expected[:, place, :, place] = np.asarray(modes.covariance(k))
+    found = dense.covariance(k)
+    scale = np.outer(units, units)
+    close(f"covariance({k}) of a landscape", found, expected.reshape(2 * n, -1), scale, allowed)
+
+
+@_law("no basis is preferred", "mean", "covariance")
+def _rotation_invariance(theory: Theory, run: Run) -> None:
+    """Coordinates turned by an orthogonal matrix turn all results, if noise commutes or not."""
+    k, n = run.steps[0], len(run.eigenvalues)
+    turn = _rotation(n)
+    hessian = np.diag(run.eigenvalues)
+    noise = _rotated(_rotation(n).T, np.diag(run.noise))
+    settings = run.hyperparameters
+    here = theory(settings, Landscape(hessian, noise))
+    there = theory(settings, Landscape(_rotated(turn, hessian), _rotated(turn, noise)))
+    both = np.kron(np.eye(2), turn)
+    x, v = run.start
+    # Mixed directions share the largest unit; and noise of one moves the others.
+    louder = run.varied(noise=(max(run.noise) * n,) * n)
+    units = np.repeat(louder.units.max(axis=0), n)
+    allowed = tolerance(run, k) * n**2
+    mean = both @ np.asarray(here.mean(k, x, v))
+    close(f"mean({k}) in turned coordinates", there.mean(k, turn @ x, turn @ v), mean, units, allowed)
+    spread = both @ np.asarray(here.covariance(k)) @ both.T
+    close(
+        f"covariance({k}) in turned coordinates",
+        there.covariance(k),
+        spread,
+        np.outer(units, units),
+        allowed,
+    )
