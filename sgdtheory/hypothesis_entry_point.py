@@ -13,7 +13,7 @@ __all__ = ["register"]
 
 def register() -> None:
     """Make `hypothesis.strategies.from_type` draw valid settings, spectra, landscapes and rules."""
-    from hypothesis import strategies as st  # noqa: PLC0415 - it is Hypothesis that calls
+    from hypothesis import strategies as st
 
     from sgdtheory.hyperparameters import Hyperparameters
     from sgdtheory.landscape import Landscape

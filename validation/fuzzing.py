@@ -22,7 +22,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import sympy
@@ -124,16 +124,14 @@ def _verbs(
         ("displacement", {**at, **start}, ()),
         ("exponent", at, ()),
     ):
-        yield Entry(
-            f"{type(model).__name__}.{verb}", _of_predictor(verb), arguments, after(tail)
-        )
+        yield Entry(f"{type(model).__name__}.{verb}", _of_predictor(verb), arguments, after(tail))
 
 
-def _entries() -> Iterator[Entry]:  # noqa: PLR0915 - a list
+def _entries() -> Iterator[Entry]:
     s, rule = sgd.symbols, sgd.heavy_ball()
     hyper = sgd.Hyperparameters(0.1, 0.9, 10, 1e-3)
     spectrum = sgd.Spectrum([1.0, 0.1, 0.02])
-    dense = sgd.Landscape([[1.0, 0.1], [0.1, 0.3]], [[1.0, -0.2], [-0.2, 0.5]])
+    dense = sgd.Landscape(np.array([[1.0, 0.1], [0.1, 0.3]]), np.array([[1.0, -0.2], [-0.2, 0.5]]))
     model, steps = sgd.Predictor(hyper, spectrum), np.array([1, 10, 100])
     matrices = sympy.Matrix([[2, 1], [0, 1]]), sympy.eye(2)
     process = sgd.OrnsteinUhlenbeck(*matrices)
@@ -157,9 +155,7 @@ def _entries() -> Iterator[Entry]:  # noqa: PLR0915 - a list
         sgd.Spectrum,
         {"eigenvalues": [1.0, 0.1], "noise_variances": [1.0, 1.0], "counts": [1.0, 3.0]},
     )
-    yield Entry(
-        "Landscape", sgd.Landscape, {"hessian": np.eye(2), "noise_covariance": np.eye(2)}
-    )
+    yield Entry("Landscape", sgd.Landscape, {"hessian": np.eye(2), "noise_covariance": np.eye(2)})
     yield Entry(
         "Predictor",
         sgd.Predictor,
@@ -172,7 +168,7 @@ def _entries() -> Iterator[Entry]:  # noqa: PLR0915 - a list
         },
     )
     yield from _verbs(model, 3, (3, 2), (3, 2, 2))
-    yield from _verbs(sgd.Predictor(hyper, dense), 2, (4,), (4, 4))
+    yield from _verbs(sgd.Predictor(hyper, cast(Any, dense)), 2, (4,), (4, 4))
     yield Entry(
         "UpdateRule",
         sgd.UpdateRule,
@@ -353,8 +349,8 @@ def fuzz(examples: int, seed: int = 0, keep: int = 3) -> list[Finding]:
     for _ in tqdm(range(examples), unit="example", disable=None):
         entry = calls[source.integers(len(calls))]
         names = [name for name in entry.right if name != "given"]
-        chosen = source.choice(names, size=min(len(names), 1 + source.integers(2)), replace=False)
-        given = {str(name): wrong[source.integers(len(wrong))] for name in chosen}
+        chosen = source.permutation(len(names))[: 1 + source.integers(2)]
+        given = {names[place]: wrong[source.integers(len(wrong))] for place in chosen}
         told = _tried(entry, {**entry.right, **given})
         if not told:
             continue
@@ -377,7 +373,7 @@ def _tried(entry: Entry, arguments: Mapping[str, Any]) -> str:
         return f"no answer in {_SECONDS} seconds"
     except _DOCUMENTED as error:
         return "" if str(error) else f"{type(error).__name__} without a message"
-    except Exception as error:  # noqa: BLE001 - what else it may be is the question
+    except Exception as error:
         return f"{type(error).__name__}: {error}"
     if any(np.isnan(each).any() for each in numbers):
         return "NaN"
@@ -400,7 +396,7 @@ def _numbers(value: Any) -> Iterator[Any]:
             yield from _numbers(getattr(value, field.name))
 
 
-class _in_time:  # noqa: N801 - reads as what it does
+class _in_time:
     """Interrupt what takes too long."""
 
     def __enter__(self) -> None:
@@ -424,7 +420,8 @@ def main(arguments: list[str] | None = None) -> int:
     found = fuzz(asked.examples, asked.seed)
     for each in found:
         print(each)
-    print(f"{asked.examples} malformed calls of {len(entries())} entry points: {len(found)} findings")
+    calls = len(entries())
+    print(f"{asked.examples} malformed calls of {calls} entry points: {len(found)} findings")
     return bool(found)
 
 

@@ -21,7 +21,7 @@ def _takes_none(theory: Theory) -> str:
         return "torch is not installed"
     try:
         _told(theory(Hyperparameters(0.5, 0.5), Spectrum(_tensor([1.0]))).mean(1, _tensor([1.0])))
-    except Exception as error:  # noqa: BLE001 - whatever it raises says that it takes none
+    except Exception as error:
         return f"it takes no tensors ({type(error).__name__})"
     return ""
 
@@ -31,7 +31,7 @@ _law = partial(entered, LAWS_OF_BACK_ENDS, untried=_takes_none)
 
 
 def _tensor(values: Any) -> Any:
-    import torch  # noqa: PLC0415 - theories without tensors are tested without it
+    import torch
 
     return torch.tensor(values, dtype=torch.float64)
 
@@ -53,7 +53,13 @@ def _agree(theory: Theory, run: Run) -> None:
     allowed, scale = tolerance(run, k), pairs(run.units)
     means = _told(tensors.mean(k, x, v)), arrays.mean(k, *run.start)
     close(f"mean({k}) of tensors", *means, run.units, allowed)
-    close(f"covariance({k}) of tensors", _told(tensors.covariance(k)), arrays.covariance(k), scale, allowed)
+    close(
+        f"covariance({k}) of tensors",
+        _told(tensors.covariance(k)),
+        arrays.covariance(k),
+        scale,
+        allowed,
+    )
     held = np.asarray(arrays.stationary_covariance())
     own = np.sqrt(np.abs(np.diagonal(held, 0, -2, -1)))
     found = _told(tensors.stationary_covariance())

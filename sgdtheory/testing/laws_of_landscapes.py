@@ -1,4 +1,4 @@
-r"""Laws of theories that take a `Landscape`: any Hessian, and noise that need not commute with it."""
+"""Laws of theories that take a `Landscape`: any Hessian, and noise that need not commute."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Array = NDArray[np.float64]
 def _takes_none(theory: Theory) -> str:
     """Whether it refuses the plainest landscape; a theory of spectra alone is none the worse."""
     try:
-        model = theory(Hyperparameters(0.5, 0.5), Landscape([[1.0]], [[1.0]]))
+        model = theory(Hyperparameters(0.5, 0.5), Landscape(np.eye(1), np.eye(1)))
         shapes = np.shape(model.mean(1, [1.0])), np.shape(model.covariance(1))
-    except Exception as error:  # noqa: BLE001 - whatever it raises says that it takes none
+    except Exception as error:
         return f"it takes no Landscape ({type(error).__name__})"
     return "" if shapes == ((2,), (2, 2)) else f"its results for a Landscape have shapes {shapes}"
 
@@ -50,9 +50,7 @@ def _diagonal(theory: Theory, run: Run) -> None:
     """A Hessian and a noise that are diagonal are a spectrum: positions first, then velocities."""
     k, n = run.steps[0], len(run.eigenvalues)
     modes = asked(theory, run)
-    dense = theory(
-        run.hyperparameters, Landscape(np.diag(run.eigenvalues), np.diag(run.noise))
-    )
+    dense = theory(run.hyperparameters, Landscape(np.diag(run.eigenvalues), np.diag(run.noise)))
     allowed, units = tolerance(run, k), run.units.T.ravel()
     mean = np.asarray(modes.mean(k, *run.start)).T.ravel()
     close(f"mean({k}) of a landscape", dense.mean(k, *run.start), mean, units, allowed)
@@ -81,7 +79,9 @@ def _rotation_invariance(theory: Theory, run: Run) -> None:
     units = np.repeat(louder.units.max(axis=0), n)
     allowed = tolerance(run, k) * n**2
     mean = both @ np.asarray(here.mean(k, x, v))
-    close(f"mean({k}) in turned coordinates", there.mean(k, turn @ x, turn @ v), mean, units, allowed)
+    close(
+        f"mean({k}) in turned coordinates", there.mean(k, turn @ x, turn @ v), mean, units, allowed
+    )
     spread = both @ np.asarray(here.covariance(k)) @ both.T
     close(
         f"covariance({k}) in turned coordinates",

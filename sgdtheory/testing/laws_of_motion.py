@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.testing.law import BrokenLawError, Law, Theory, asked, close, entered, pairs, propagator, tolerance
+from sgdtheory.testing.law import (
+    BrokenLawError,
+    Law,
+    Theory,
+    asked,
+    close,
+    entered,
+    pairs,
+    propagator,
+    tolerance,
+)
 from sgdtheory.testing.run import Run
 
 __all__ = ["LAWS_OF_MOTION"]

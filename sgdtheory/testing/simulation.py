@@ -108,8 +108,9 @@ def check_against_simulation(
     predicted = _predicted(mean, covariance, np.array(run.position))
     rng = np.random.default_rng(seed)
     seen: list[Array] = []
-    told = None
-    for look in range(1, looks + 1):
+    look = 0
+    while True:
+        look += 1
         noise = (
             _white(run, k, rng) if dataset_noise is None else _epochs(run, k, rng, dataset_noise)
         )
@@ -121,9 +122,8 @@ def check_against_simulation(
         risk = false_alarm * 6 / (np.pi * look) ** 2 / predicted.size
         bound = float(stats.t.isf(risk / 2, len(values) - 1))
         told = _look(predicted, values, bound, look, false_alarm)
-        if not told.holds:
-            break
-    return told
+        if look == looks or not told.holds:
+            return told
 
 
 def _predicted(mean: Array, covariance: Array, start: Array) -> Array:
