@@ -17,6 +17,7 @@ __all__ = [
     "is_named",
     "like",
     "logarithm",
+    "real",
     "shortened",
     "side_by_side",
 ]
@@ -49,13 +50,30 @@ def detached(value: Any) -> np.ndarray[Any, np.dtype[Any]]:
     return np.asarray(value.detach().cpu().numpy() if _is_tensor(value) else value)
 
 
+def real(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The real numbers of an array, a tensor or nested lists, in double precision.
+
+    Raises:
+        TypeError: for complex numbers and None, of which NumPy would make something.
+
+    >>> real([1, 2])
+    array([1., 2.])
+    """
+    array = detached(value)
+    nothing = array.dtype.kind == "O" and any(one is None for one in array.flat)
+    if array.dtype.kind == "c" or nothing:
+        raise TypeError(f"{shortened(value)}: give real numbers.")
+    return array.astype(np.float64, copy=False)
+
+
 def like(value: Any, reference: Any) -> Any:
     """`value` as an array of the reference's kind, floating type and device."""
     if _is_tensor(reference):
         torch = sys.modules["torch"]
         dtype = reference.dtype if reference.is_floating_point() else torch.float64
-        return torch.as_tensor(value, dtype=dtype, device=reference.device)
-    return np.asarray(value, dtype=np.float64)
+        given = value if _is_tensor(value) and not value.is_complex() else real(value)
+        return torch.as_tensor(given, dtype=dtype, device=reference.device)
+    return real(value)
 
 
 def common_kind(values: Iterable[Any]) -> Any:

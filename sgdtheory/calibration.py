@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from sympy import Symbol
 
-from sgdtheory.arrays import detached
-from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.arrays import real
+from sgdtheory.hyperparameters import Hyperparameters, require_hyperparameters
 from sgdtheory.profile_likelihood import Maximum, maximum, profile_intervals
 from sgdtheory.recursion_likelihood import Record, RestrictedLikelihood
 from sgdtheory.sampling import SAMPLINGS
@@ -234,6 +234,7 @@ def calibrate(
     >>> bool(abs(found.curvature[0] - 2.0) < 3 * found.curvature_error[0])
     True
     """
+    require_hyperparameters(hyperparameters)
     _require_known(sampling, start)
     rule, own = rule or heavy_ball(), dict(parameters or {})
     hyperparameters.sweep.require_one_setting("a calibration")
@@ -283,7 +284,7 @@ def _states(
 
 def _record(name: str, value: Any) -> Array:
     try:
-        array = np.asarray(detached(value), dtype=np.float64)
+        array = real(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name}: give an array of numbers.") from None
     if array.ndim == 2:
@@ -382,7 +383,9 @@ def _pooled_scale(
         settings[:, 0] = np.log(noise * np.exp(-parameters[0, 0]) + decay)
         return np.asarray([likelihood(settings).sum()])
 
-    ratio = noise / np.maximum(np.exp(found.at[:, 0]) - decay, np.finfo(np.float64).tiny)
+    h = np.exp(found.at[:, 0])
+    # A direction that is hardly curved but by weight decay tells nothing of σ².
+    ratio = noise / np.maximum(h - decay, np.finfo(np.float64).eps * h)
     # Where every direction is as slow as its estimate or slower, all are stable.
     top = maximum(pooled, np.log([[ratio.max()]]))
     scale = float(np.exp(top.at[0, 0]))

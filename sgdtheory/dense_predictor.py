@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sympy import ImmutableMatrix, Symbol
 
 from sgdtheory import symbols as s
-from sgdtheory.arrays import backend_of, detached
+from sgdtheory.arrays import backend_of, detached, real
 from sgdtheory.correlated_directions import DirectionPair
 from sgdtheory.crossovers import Crossovers
 from sgdtheory.derivation import Derivation
@@ -353,7 +353,7 @@ class DensePredictor:
     def _in_eigenbasis(self, name: str, value: Any) -> Array:
         size = self.landscape.dimension
         try:
-            offset = np.asarray(detached(value), dtype=np.float64)
+            offset = real(value)
         except (TypeError, ValueError):
             raise ValueError(f"{name} = {value!r}: give numbers, one or (d,).") from None
         if offset.shape not in ((), (size,)) or not np.all(np.isfinite(offset)):
@@ -467,7 +467,7 @@ class DensePredictor:
 
     def _spread(self, value: Any) -> Array:
         """Covariance of each direction's own (θ, v), shape (d, 2, 2)."""
-        size, given = self.landscape.dimension, np.asarray(detached(value), dtype=np.float64)
+        size, given = self.landscape.dimension, real(value)
         if given.shape == (size, size):
             given = np.asarray(np.kron(np.diag([1.0, 0.0]), given), dtype=np.float64)
         if given.shape != (2 * size, 2 * size):

@@ -17,7 +17,7 @@ from scipy.sparse.linalg import LinearOperator
 from sympy import Eq, Symbol
 
 from sgdtheory import symbols as s
-from sgdtheory.arrays import shortened
+from sgdtheory.arrays import real, shortened
 from sgdtheory.derivation import Derivation
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.krylov_space import fixed_point, spectral_radius
@@ -62,7 +62,7 @@ class FiniteDataset(LinearRegression):
 
     def __post_init__(self) -> None:
         for name in ("inputs", "targets"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+            object.__setattr__(self, name, real(getattr(self, name)))
         X, y = self.inputs, self.targets
         if X.ndim != 2 or X.size == 0 or y.shape != X.shape[:1]:
             raise ValueError(
@@ -160,7 +160,7 @@ class FiniteDataset(LinearRegression):
         """
         check_number("weight_decay", weight_decay, at_least=0.0)
         V, size = self._eigensystem[1], self.inputs.shape[1]
-        P = np.zeros((size, size)) if spread is None else np.asarray(spread, dtype=np.float64)
+        P = np.zeros((size, size)) if spread is None else real(spread)
         if P.shape != (size, size) or not np.all(np.isfinite(P)):
             raise ValueError(
                 f"spread = {shortened(spread)}: it must be a finite covariance of shape "

@@ -18,7 +18,7 @@ from sympy.tensor.array.expressions import ArrayContraction, ArrayTensorProduct
 from sympy.tensor.array.expressions.from_array_to_matrix import convert_array_to_matrix
 
 from sgdtheory import symbols as s
-from sgdtheory.arrays import shortened
+from sgdtheory.arrays import real, shortened
 from sgdtheory.derivation import Derivation
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.lowering import LoweredFunction, lower
@@ -144,7 +144,7 @@ class GaussianInputs(LinearRegression):
     offset: Any = 0.0
 
     def __post_init__(self) -> None:
-        checked = Spectrum(np.asarray(self.eigenvalues, dtype=np.float64), self.noise_scale)
+        checked = Spectrum(real(self.eigenvalues), self.noise_scale)
         object.__setattr__(self, "eigenvalues", checked.eigenvalues)
         object.__setattr__(self, "offset", offset_of("offset", self.offset, len(checked)))
 

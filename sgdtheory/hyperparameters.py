@@ -16,7 +16,7 @@ from sgdtheory.number_checks import check_numbers
 from sgdtheory.sweeps import Sweep, xarray_for
 from sgdtheory.update_rule import UpdateRule
 
-__all__ = ["Hyperparameters"]
+__all__ = ["Hyperparameters", "require_hyperparameters"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +207,16 @@ class Hyperparameters:
         )
         updates = examples // batch
         return updates.astype(np.int64) if is_named(updates) or updates.ndim else int(updates)
+
+
+def require_hyperparameters(value: object) -> None:
+    """Refuse what is none.
+
+    Raises:
+        TypeError: saying what was given.
+    """
+    if not isinstance(value, Hyperparameters):
+        raise TypeError(f"hyperparameters = {shortened(value)}: give Hyperparameters(...).")
 
 
 def _axis(name: str, values: Any) -> Any:

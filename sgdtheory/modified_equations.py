@@ -36,6 +36,9 @@ from sgdtheory.update_rule import UpdateRule, require_rule
 
 __all__ = ["Expansion", "expansion", "modified_equation"]
 
+# Beyond it expressions take hours.
+_HIGHEST_ORDER = 20
+
 
 class Expansion(NamedTuple):
     """Σ_j inertia_j dʲθ/dtʲ = −Σ_j drive_j dʲg/dtʲ, normalised to unit force, drive_0 = 1.
@@ -99,7 +102,7 @@ def expansion(rule: UpdateRule, order: int) -> Expansion:
             of the gradient.
 
     Raises:
-        ValueError: for an order that is not an integer of at least 1, or for a rule without a
+        ValueError: for an order that is not an integer from 1 to 20, or for a rule without a
             restoring force.
 
     >>> from sgdtheory import nesterov
@@ -158,7 +161,7 @@ def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
         curvature h.
 
     Raises:
-        ValueError: for an order that is not an integer of at least 1, or for a rule without a
+        ValueError: for an order that is not an integer from 1 to 20, or for a rule without a
             restoring force.
 
     Source:
@@ -177,8 +180,8 @@ def modified_equation(rule: UpdateRule, order: int = 1) -> Langevin:
 
 def _whole(order: Any) -> int:
     refused = ValueError(
-        f"order = {order!r}: it counts powers of the learning rate, so it must be an integer of at "
-        "least 1. Give 1 for the published equation."
+        f"order = {order!r}: it counts powers of the learning rate, so it must be an integer from "
+        f"1 to {_HIGHEST_ORDER}. Give 1 for the published equation."
     )
     if isinstance(order, bool):
         raise refused
@@ -186,7 +189,7 @@ def _whole(order: Any) -> int:
         whole = index(order)
     except TypeError:
         raise refused from None
-    if whole < 1:
+    if not 1 <= whole <= _HIGHEST_ORDER:
         raise refused
     return whole
 

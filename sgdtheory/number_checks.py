@@ -92,7 +92,8 @@ def check_numbers(
             f"{name} is an array of {numbers.size} elements of type {numbers.dtype}: give one or "
             "more real numbers."
         )
-    outside = ~_inside(numbers, above, at_least, below)
+    # Half precision cannot hold the limits themselves.
+    outside = ~_inside(numbers.astype(np.float64), above, at_least, below)
     if np.any(outside):
         where = np.argwhere(outside)[0]
         element = f"{name}[{', '.join(map(str, where))}]"

@@ -122,9 +122,11 @@ def plot_advice(advice: Advice, axes: Any = None) -> Any:
         The three Axes.
 
     Raises:
-        ValueError: for other than three axes.
+        ValueError: for other than three axes, or what is no Advice.
         ImportError: without matplotlib.
     """
+    if not isinstance(advice, Advice):
+        raise ValueError(f"advice = {shortened(advice)}: give an Advice, as advise(...) is.")  # noqa: TRY004
     if axes is None:
         figure = axes_for().figure
         figure.clear()

@@ -18,6 +18,7 @@ from sgdtheory.discrete_time import recursion
 from sgdtheory.flat_direction import diffusion_rate, velocity_memory
 from sgdtheory.normal_form import factored
 from sgdtheory.update_rule import UpdateRule
+from sgdtheory.user_input import strict_expression
 
 __all__ = ["ScalingLaw", "ScalingTable", "observables", "scaling_exponents", "scaling_laws"]
 
@@ -79,9 +80,13 @@ def scaling_exponents(expression: Expr, settings: tuple[Symbol, ...] = ()) -> di
         expression: X.
         settings: symbols; those of η, β, S, λ and h that X contains by default.
 
+    Raises:
+        ValueError: for what is no expression.
+
     >>> scaling_exponents(s.eta**2 / (s.S * (1 - s.beta**2)))
     {eta: 2, 1 - beta: -2*beta/(beta + 1), S: -1}
     """
+    expression = strict_expression("expression", expression)
     usual = (s.eta, s.beta, s.S, s.lamda, s.h)
     chosen = settings or tuple(x for x in usual if x in expression.free_symbols)
     return {(1 - x if x == s.beta else x): _elasticity(expression, x) for x in chosen}

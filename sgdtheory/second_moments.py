@@ -23,7 +23,7 @@ from sgdtheory import symbols as s
 from sgdtheory.correlated_directions import DirectionPair
 from sgdtheory.derivation import Derivation
 from sgdtheory.discrete_time import recursion
-from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.hyperparameters import Hyperparameters, require_hyperparameters
 from sgdtheory.linear_recursion import LinearRecursion
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.stability import jury_conditions
@@ -132,10 +132,7 @@ class Setting:
 
     def __post_init__(self) -> None:
         require_rule(self.rule)
-        if not isinstance(self.hyperparameters, Hyperparameters):
-            raise TypeError(
-                f"hyperparameters = {self.hyperparameters!r}: give Hyperparameters(...)."
-            )
+        require_hyperparameters(self.hyperparameters)
         self.hyperparameters.require_for(self.rule, self._own)
         self.hyperparameters.sweep_with(self._own).require_one_setting("a linear regression")
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sympy import Eq, Interval, Matrix, Symbol, eye, factor
 
 from sgdtheory import symbols as s
+from sgdtheory.arrays import real
 from sgdtheory.derivation import Derivation
 from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
@@ -129,7 +130,7 @@ def exponent_bound(
             f"parameters = {dict(parameters or {})}: the {rule.name} rule has the further symbols "
             f"{sorted(further, key=str)}; give exactly these, by symbol."
         )
-    counts = np.asarray(steps, dtype=np.float64)
+    counts = real(steps)
     if np.any(counts < 1) or np.any(counts != np.floor(counts)) or not counts.size:
         raise ValueError(f"steps = {steps}: give update counts ≥ 1.")
     own = [float(value) for _, value in sorted((parameters or {}).items(), key=str)]

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sgdtheory.arrays import real
 from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.second_moments import SecondMomentMap
 
@@ -62,7 +63,7 @@ def offset_of(name: str, value: ArrayLike, size: int) -> Array:
     >>> offset_of("position", 0.5, 2)
     array([0.5, 0.5])
     """
-    offset = np.asarray(value, dtype=np.float64)
+    offset = real(value)
     if offset.shape not in ((), (size,)) or not np.all(np.isfinite(offset)):
         raise ValueError(
             f"{name} = {value!r} has shape {offset.shape}: give one finite number, or one for each "

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.arrays import detached, shortened
+from sgdtheory.arrays import detached, real, shortened
 from sgdtheory.predictor import Predictor
 from sgdtheory.spectrum import CompressedSpectrum, Spectrum
 
@@ -118,7 +118,7 @@ def displacement_moments(
     """
     require_gaussian(model)
     mean = detached(model.displacement(steps, position, velocity, 0, start_covariance))
-    counts = np.asarray(detached(steps), dtype=np.float64)
+    counts = real(steps)
     if counts.ndim != 1 or not len(counts):
         raise ValueError(f"steps has shape {counts.shape}: give update counts on one axis.")
     covariance = np.zeros((len(counts), len(counts)))

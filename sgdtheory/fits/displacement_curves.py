@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.arrays import detached
+from sgdtheory.arrays import real
 
 __all__ = ["check_positive", "checked_curves", "checked_steps"]
 
@@ -23,7 +23,7 @@ def checked_steps(steps: Any) -> Array:
     Raises:
         ValueError: naming what is wrong.
     """
-    counts = np.asarray(detached(steps), dtype=np.float64)
+    counts = real(steps)
     if counts.ndim != 1 or len(counts) < 4:
         raise ValueError(
             f"steps has shape {counts.shape}: give at least 4 update counts, on one axis."
@@ -43,7 +43,7 @@ def checked_curves(displacement: Any, steps: Any) -> Array:
     Raises:
         ValueError: naming what is wrong.
     """
-    curves = np.atleast_2d(np.asarray(detached(displacement), dtype=np.float64))
+    curves = np.atleast_2d(real(displacement))
     if curves.ndim != 2 or curves.shape[1] != len(steps):
         raise ValueError(
             f"displacement has shape {np.shape(displacement)} for {len(steps)} steps: give "

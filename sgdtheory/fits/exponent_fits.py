@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.arrays import detached
+from sgdtheory.arrays import detached, real
 from sgdtheory.fits.displacement_covariance import displacement_moments
 from sgdtheory.fits.displacement_curves import check_positive, checked_curves, checked_steps
 from sgdtheory.fits.log_displacement import log_spaced
@@ -239,7 +239,7 @@ def fit_exponent_of_positions(
     >>> round(fit.exponent, 2), round(fit.standard_error, 2)
     (1.0, 0.01)
     """
-    path = np.asarray(detached(positions), dtype=np.float64)
+    path = real(positions)
     path = path.reshape(len(path), -1)
     counts = checked_steps(steps)
     lags = (counts / interval).astype(int)

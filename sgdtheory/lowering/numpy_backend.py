@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sgdtheory.arrays import real
 from sgdtheory.lowering.batches import continuous_batch, discrete_batch, discrete_sums_batch
 from sgdtheory.lowering.printer import ELEMENTARY, Source, define
 from sgdtheory.lowering.propagation import LARGEST_SHORT_TIME
@@ -105,7 +106,7 @@ def compile_source(source: Source) -> Callable[..., Array]:
     tail = () if source.shape is None else source.shape
 
     def call(*arguments: ArrayLike) -> Array:
-        arrays = [np.asarray(argument, dtype=np.float64) for argument in arguments]
+        arrays = [real(argument) for argument in arguments]
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
         result = np.empty((*shape, prod(tail)))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -118,7 +118,10 @@ class _Printer(PythonCodePrinter):
     _print_Max = _print_Min  # noqa: N815
 
     def _print_Float(self, expr: Float) -> str:
-        return repr(float(expr))
+        value = float(expr)
+        if abs(value) == float("inf"):
+            raise ValueError(f"expression contains {expr}, beyond any double: rescale it.")
+        return repr(value)
 
     def _print_Integer(self, expr: Integer) -> str:
         # Beyond 2⁵³ some languages have no such integer, and none of them needs one.

@@ -183,7 +183,7 @@ def panels(
                 or rough_integral(density, 0.0, high) <= 1e-3 * tolerance * gathered
             )
         )
-        low = lower if last else max(lower, largest / RATIO ** (block + 1), *kinks)
+        low = lower if last else max(lower, largest * RATIO ** -(block + 1), *kinks)
         if low < high:
             beside = gathered if last else 0.0
             panel = resolved(density, low, high, degree(block), resolution, beside)
@@ -191,7 +191,7 @@ def panels(
             if panel.mass > NOTHING:
                 yield block, panel
         high = low
-        block += low <= largest / RATIO ** (block + 1)
+        block += low <= largest * RATIO ** -(block + 1)
 
 
 def effective_end(density: Density, lower: float, order: int) -> float:
@@ -213,10 +213,11 @@ def effective_end(density: Density, lower: float, order: int) -> float:
             f"density is 0 wherever it was looked for above {lower:g}. Give finite ends."
         )
     scale = distance[np.argmax(per_octave)]
-    growth = order * np.maximum(np.log(distance[there] / scale), 0.0)
+    growth = order * np.maximum(np.log(distance[there]) - np.log(scale), 0.0)
     log_share = np.log(per_octave[there]) - np.log(per_octave.sum()) + growth
     felt = log_share > np.log(_TAIL)
-    if felt[-1]:
+    # Of a density without bounds the sum is infinite, and every share of it 0.
+    if felt[-1] or not felt.any():
         raise ValueError(
             f"density falls too slowly for a finite moment of order {order}, or is too narrow to "
             "be found. Give a finite upper end: a Hessian has a largest eigenvalue."

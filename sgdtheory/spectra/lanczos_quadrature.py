@@ -71,6 +71,9 @@ class LanczosQuadrature:
         if np.any(weights < 0):
             where = tuple(map(int, np.argwhere(weights < 0)[0]))
             raise ValueError(f"weights[{where}] = {weights[where]}: squares are ≥ 0.")
+        if np.any(weights > 1 + _UNIT):
+            where = tuple(map(int, np.argwhere(weights > 1 + _UNIT)[0]))
+            raise ValueError(f"weights[{where}] = {weights[where]}: a probe's sum to 1.")
         sums = weights.sum(axis=1)
         probe = int(np.argmax(np.abs(sums - 1)))
         if abs(sums[probe] - 1) > _UNIT:

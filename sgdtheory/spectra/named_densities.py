@@ -54,7 +54,7 @@ def power_law(
     r"""Eigenvalues with a density ∝ ρ^(−1−a) between two cut-offs.
 
     Args:
-        tail_exponent: a, of either sign; 0 for as many in every decade.
+        tail_exponent: a, of either sign, below 100 in size; 0 for as many in every decade.
         smallest: the lower cut-off, > 0. Unit: loss/θ².
         largest: the upper cut-off. Unit: loss/θ².
         directions: their number.
@@ -65,7 +65,8 @@ def power_law(
     """
     check_number("smallest", smallest, above=0.0)
     check_number("largest", largest, above=float(smallest))
-    check_number("tail_exponent", tail_exponent)
+    # Beyond, ρ^(−1−a) leaves the doubles within a few decades.
+    check_number("tail_exponent", tail_exponent, above=-100.0, below=100.0)
     a, low, high = (
         strict_expression(*x)
         for x in (("tail_exponent", tail_exponent), ("smallest", smallest), ("largest", largest))
