@@ -20,7 +20,7 @@ from sympy import Dummy, Expr, Interval, Symbol, solve
 from sgdtheory import symbols as s
 from sgdtheory.discrete_time import recursion
 from sgdtheory.gaussian_process import UnstableError
-from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.hyperparameters import Hyperparameters, require_hyperparameters
 from sgdtheory.lowering import lower
 from sgdtheory.normal_form import factored
 from sgdtheory.number_checks import check_number
@@ -142,6 +142,7 @@ def equivalent(
     >>> round(both.learning_rate, 4), round(both.momentum, 4)
     (0.1026, 0.9487)
     """
+    require_hyperparameters(hyperparameters)
     rule = rule or heavy_ball()
     _require("keep", keep, observables(rule))
     problem = _Problem(hyperparameters, tuple(keep), curvature, rule, dict(parameters or {}))
@@ -254,11 +255,13 @@ class _Problem:
             return start | {name: float(value) for name, value in moved.items()}
 
         def miss(coordinates: Array) -> Array:
+            # Far from any solution, unstable or beyond any double: the search turns back.
             try:
-                return np.log(self.values(settings_at(coordinates))) - goal
+                with np.errstate(divide="ignore"):
+                    away = np.log(self.values(settings_at(coordinates))) - goal
             except UnstableError:
-                # Far from any solution: the search turns back.
                 return np.full(len(goal), 1e3)
+            return np.where(np.isfinite(away), away, 1e3)
 
         best = (float(np.abs(miss(np.array([]))).max()), start) if not names else (np.inf, start)
         lower = [-50.0 if name == "momentum" else -70.0 for name in names]

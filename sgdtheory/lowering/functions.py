@@ -146,8 +146,8 @@ def lower(
         name: of the function in C or JavaScript; C has name_array for arrays, too.
 
     Raises:
-        ValueError: for an unknown back end, symbol or function, by name, and for a name that the
-            language does not allow.
+        ValueError: for an unknown back end, symbol or function, by name, for a matrix without
+            entries, and for a name that the language does not allow.
 
     >>> from sgdtheory import symbols as s
     >>> lower(s.eta**2 / s.S, (s.eta, s.S))([0.1, 0.2], 4.0)
@@ -169,6 +169,8 @@ def lower(
     if not isinstance(expression, Basic | MatrixBase | int | float):
         # Text inside a container would be evaluated on its way to an expression.
         raise TypeError(f"expression = {expression!r}: give a SymPy expression or matrix.")
+    if isinstance(expression, MatrixBase) and not expression:
+        raise ValueError(f"expression = {expression!r}: the matrix has no entries.")
     checked = expression if isinstance(expression, MatrixBase) else sympify(expression)
     source = generate(checked, symbols)
     make = getattr(import_module(f"sgdtheory.lowering.{backend}_backend"), BACKENDS[backend])
