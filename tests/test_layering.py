@@ -268,6 +268,7 @@ VALIDATION_CHAPTERS = (
     "report",
     "benchmarks",
     "fuzzing",
+    "mutation",
     "__main__",
     "__init__",
 )
