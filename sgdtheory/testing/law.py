@@ -22,6 +22,7 @@ __all__ = [
     "asked",
     "close",
     "entered",
+    "near_instability",
     "pairs",
     "propagator",
     "tolerance",
@@ -79,9 +80,13 @@ def entered(
 def tolerance(run: Run, *steps: int) -> float:
     """Relative, for numbers that were rounded in every update and remembered for 1/(1 − β)."""
     memory = 1 / (1 - run.momentum)
+    return float(_ROUNDING * (1 + max(steps, default=0)) * memory * near_instability(run))
+
+
+def near_instability(run: Run) -> float:
+    """By how much the steepest direction spreads further than its units say."""
     y = run.learning_rate * run.curvature.max()
-    near = 1 / max(1 - y / (2 * (1 + run.momentum)), 1e-3)
-    return float(_ROUNDING * (1 + max(steps, default=0)) * memory * near)
+    return float(1 / max(1 - y / (2 * (1 + run.momentum)), 1e-3))
 
 
 def close(what: str, found: Any, expected: Any, scale: Any, allowed: float) -> None:

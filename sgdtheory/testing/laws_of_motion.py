@@ -94,9 +94,9 @@ def _positive_stationary(theory: Theory, run: Run) -> None:
 
 def _require_positive(what: str, covariance: Any, run: Run, k: int) -> None:
     scaled = np.asarray(covariance) / pairs(run.units)
-    close(f"{what}, symmetry", scaled, scaled.swapaxes(-1, -2), 1.0, tolerance(run, k))
     if not np.isfinite(scaled).all():
         raise BrokenLawError(f"{what} is not finite")
+    close(f"{what}, symmetry", scaled, scaled.swapaxes(-1, -2), 1.0, tolerance(run, k))
     smallest = float(np.linalg.eigvalsh(scaled).min())
     if smallest < -tolerance(run, k):
         raise BrokenLawError(f"{what} has the eigenvalue {smallest:.3g}, in units of the run")

@@ -12,7 +12,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.testing.law import Law, Theory, asked, close, entered, pairs, tolerance
+from sgdtheory.testing.law import (
+    Law,
+    Theory,
+    asked,
+    close,
+    entered,
+    near_instability,
+    pairs,
+    tolerance,
+)
 from sgdtheory.testing.run import Run
 
 __all__ = ["LAWS_OF_SCALE"]
@@ -154,7 +163,7 @@ def _silent(theory: Theory, run: Run) -> None:
     """S → ∞: without noise nothing spreads, at any time."""
     k = run.steps[0]
     found = np.asarray(asked(theory, run.varied(batch_size=2**40)).covariance(k))
-    allowed = tolerance(run, k) + 2.0 * run.batch_size / 2**40
+    allowed = tolerance(run, k) + 4 * near_instability(run) * run.batch_size / 2**40
     close(f"covariance({k}) as S → ∞", found, 0.0, pairs(run.units), allowed)
 
 
@@ -164,7 +173,7 @@ def _endless(theory: Theory, run: Run) -> None:
     k = run.steps[0]
     model = asked(theory, run)
     finite = theory(replace(run.hyperparameters, dataset_size=2**40), run.spectrum)
-    allowed = tolerance(run, k) + 2.0 * run.batch_size / 2**40
+    allowed = tolerance(run, k) + 4 * near_instability(run) * run.batch_size / 2**40
     means = finite.mean(k, *run.start), model.mean(k, *run.start)
     close(f"mean({k}) as N → ∞", *means, run.units, allowed)
     spreads = finite.covariance(k), model.covariance(k)

@@ -222,14 +222,14 @@ def runs(
         st.floats(0, 8).map(lambda digits: min(1.0, highest / 2) * 10.0**-digits),
         st.floats(0, 3).map(lambda digits: highest * (1 - 10.0**-digits / 2)),
     )
-    y = draw(st.lists(one, min_size=1, max_size=modes))
-    share = draw(st.sampled_from([0.0, 0.5, 1.0]))
-    decay = share * min(y) / eta
-    size = len(y)
+    size = draw(st.integers(1, modes))
 
     def each(values: st.SearchStrategy[float]) -> tuple[float, ...]:
-        return tuple(draw(st.lists(values, min_size=size, max_size=size)))
+        return tuple(draw(values) for _ in range(size))
 
+    y = each(one)
+    share = draw(st.sampled_from([0.0, 0.5, 1.0]))
+    decay = share * min(y) / eta
     return Run(
         learning_rate=eta,
         momentum=beta,
