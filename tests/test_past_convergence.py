@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -331,6 +332,15 @@ def test_a_row_is_judged_by_what_the_theory_itself_gives():
     assert judged.z == pytest.approx(judged.deviation / judged.error, rel=0.02)
     # Three trials tell nothing of a scatter: the row is left as it was.
     assert comparison.judged(row(0.5, 0.7), made[:3]) == row(0.5, 0.7)
+
+
+@pytest.mark.parametrize(("sampler", "error"), [("fixed_order", 0.1 / 3**0.5), ("epochs", 1e-6)])
+def test_one_order_for_ever_errs_from_seed_to_seed(sampler, error):
+    """However well a record knows its own mean: another order has another."""
+    record = SimpleNamespace(sampler=sampler, chance=sampler)
+    rows = comparison._Rows("a", [record] * 3, True)
+    columns = [(1.0, 1.0 + away, away, 3**0.5 * 1e-6) for away in (0.1, 0.2, 0.3)]
+    assert rows._row("q", columns, 0).error == pytest.approx(error)
 
 
 def test_coefficients_are_those_of_the_two_step_recursion():

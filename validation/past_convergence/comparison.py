@@ -234,6 +234,9 @@ class _Rows:
     ) -> Row:
         """From predicted, measured, deviation and its error of every seed."""
         predicted, measured, deviation, error = np.array(columns).T
+        if self.records[0].sampler == "fixed_order":
+            # One order decides about all of a record: its scatter is from seed to seed.
+            return self._between_seeds(quantity, predicted, measured, own, deviation, directions)
         whole = float(np.hypot(_of_mean(error), own))
         z = float(deviation.mean()) / whole if whole else float("nan")
         return self._of(quantity, predicted, measured, deviation, whole, z, directions, own)
@@ -394,17 +397,21 @@ class _Rows:
     def _between_seeds(
         self,
         quantity: str,
-        expected: Sequence[float],
-        found: Sequence[float],
+        expected: Sequence[float] | Array,
+        found: Sequence[float] | Array,
         own: float = 0.0,
+        deviation: Array | None = None,
+        directions: int = 0,
     ) -> Row:
         """Of what a record has but one: its error is from seed to seed."""
         predicted, measured = np.array(expected), np.array(found)
-        away, count = measured - predicted, len(measured)
+        away = measured - predicted if deviation is None else deviation
+        count = len(away)
         error = float(stats.sem(away)) if count > 1 else float("nan")
+        # Few seeds: Student's deviation, told as a normal one.
         t = float(away.mean()) / error if error else float("nan")
         z = _as_normal(t, count - 1) if count > 1 else t
-        return self._of(quantity, predicted, measured, away, error, z, own=own)
+        return self._of(quantity, predicted, measured, away, error, z, directions, own)
 
 
 def _of_mean(errors: Sequence[float] | Array) -> float:
