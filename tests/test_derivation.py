@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from sympy import Matrix, diag, latex
+from sympy import Matrix, MatrixSymbol, diag, latex, simplify, zeros
 
 import sgdtheory as sgd
 
@@ -210,3 +210,25 @@ def test_a_step_is_added_without_touching_what_was():
     assert [step.title for step in long] == ["One", "Two"]
     assert long.assumptions == ("patience",)
     assert long[1] == sgd.Step("Two", "Go on.", (s.beta,), "patience")
+
+
+@pytest.mark.parametrize("clock", ["continuous", "discrete"])
+def test_the_balance_that_is_shown_is_that_of_the_numbers(clock):
+    """What relaxation takes noise gives back, with the process's own matrices put in."""
+    rule = sgd.heavy_ball()
+    process = (
+        sgd.recursion(rule)
+        if clock == "discrete"
+        else sgd.ornstein_uhlenbeck(sgd.modified_equation(rule))
+    )
+    shown = process.derivation_of("stationary_covariance").steps
+    (balance,) = next(step for step in shown if step.title == "Stationary covariance").formulas
+    own = {
+        "A": process.generator,
+        "G": process.generator,
+        "B": process.stationary_covariance(),
+        "N": process.noise,
+    }
+    values = {symbol: own[symbol.name] for symbol in balance.atoms(MatrixSymbol)}
+    left, right = (side.subs(values).doit() for side in balance.args)
+    assert (left - right).applyfunc(simplify) == zeros(2)
