@@ -75,7 +75,7 @@ _OTHERS = (
     "predictor",
 )
 _UNLIKELY = ("Shift", "Bit", "_Mod", "FloorDiv", "RemoveDecorator", "Invert")
-_SECONDS = 1500
+_SECONDS = 600
 
 
 @dataclass(frozen=True)

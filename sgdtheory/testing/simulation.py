@@ -35,7 +35,7 @@ class Simulated:
         predicted: by the theory.
         measured: mean over replicas.
         error: its standard error.
-        bound: |z| that was allowed at that look.
+        bound: largest size of z that was allowed at that look.
         replicas: simulated.
         looks: made.
         false_alarm: probability with which a right theory is refused, all looks together.
