@@ -329,7 +329,7 @@ def test_right_theories_pass(theory, rule, exact):
     def cautious(momentum):
         return min(nesterov_limit(momentum), 1.0)
 
-    report = check(theory, rule, exact=exact, limit=cautious, examples=25)
+    report = check(theory, rule, exact=exact, limit=cautious, examples=15)
     assert report, str(report)
     assert len(report.findings) == len(LAWS) + 1 + 2 * exact
     untried = {finding.law.name for finding in report.findings if finding.untried}
@@ -337,7 +337,7 @@ def test_right_theories_pass(theory, rule, exact):
 
 
 def test_an_example_is_as_small_as_it_can_be():
-    (finding,) = (f for f in check(WithoutTheBatch).broken if "noise" in f.law.name)
+    (finding,) = check(WithoutTheBatch, laws=[ALL["noise scales covariances"]]).broken
     example = finding.example
     assert example.batch_size == 1
     assert (len(example.eigenvalues), example.momentum, example.weight_decay) == (1, 0.0, 0.0)
