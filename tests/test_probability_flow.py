@@ -815,3 +815,12 @@ def test_dense_decimals_beside_symbols_are_refused_and_numbers_are_not(size):
     lost = np.linalg.inv(D[size:, size:]) @ friction @ C[size:, size:] @ friction.T
     assert found == pytest.approx(np.trace(lost) - np.trace(friction), rel=1e-8)
     assert found > 0
+
+
+def test_three_coupled_coordinates_with_a_letter_are_solved():
+    a = sgd.symbols.h
+    drift = Matrix([[a, 1, 0], [0, 2 * a, 1], [0, 0, 3 * a]])
+    flow = sgd.fokker_planck(sgd.OrnsteinUhlenbeck(drift, eye(3)))
+    assert flow.circulation == -flow.circulation.T
+    left = (eye(3) + flow.circulation) * flow.precision - drift
+    assert left.applyfunc(simplify) == zeros(3)
