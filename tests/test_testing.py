@@ -396,6 +396,29 @@ def test_a_theory_that_raises_is_broken_in_words():
     assert "it raised ZeroDivisionError: at critical damping" in str(finding)
 
 
+def test_a_law_that_is_broken_in_two_ways_or_not_always_is_one_finding():
+    """Hypothesis tells such things apart, and would raise errors of its own."""
+    calls = iter(range(10**6))
+
+    class Moody(Told):
+        def covariance(self, steps):
+            if next(calls) % 3 == 0:
+                raise ZeroDivisionError("sometimes")
+            return super().covariance(steps)
+
+    class InTwoWays(Told):
+        def covariance(self, steps):
+            found = super().covariance(steps)
+            if steps > 3:
+                raise ZeroDivisionError("late")
+            return found if self.hyperparameters.momentum else 2 * found
+
+    for theory in (Moody, InTwoWays):
+        report = check(theory, examples=40)
+        assert report.broken
+        assert all(finding.broken for finding in report.broken)
+
+
 def test_types_are_known_to_hypothesis():
     code = (
         "from hypothesis import find, strategies as st; import sgdtheory as sgd;"

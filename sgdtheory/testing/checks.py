@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
+from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
 from sgdtheory.hyperparameters import Hyperparameters
@@ -222,8 +223,9 @@ class _Search:
 
         try:
             self._searched(tried)()
-        except BrokenLawError:
-            # Hypothesis ends with the smallest example that it has found.
+        except (BrokenLawError, Flaky):
+            # Hypothesis ends with the smallest example that it has found; flaky is a theory that
+            # breaks a law at one time and not at another.
             example, told = last[0]
             return Finding(one, broken=told, example=example)
         return Finding(one)
@@ -245,6 +247,8 @@ class _Search:
             phases=_PHASES,
             suppress_health_check=list(HealthCheck),
             print_blob=False,
+            # Two ways to break one law are one finding.
+            report_multiple_bugs=False,
             verbosity=Verbosity.quiet,
         )
         found: Callable[[], None] = seeded(self.seed)(search(given(self.drawn)(tried)))
