@@ -113,6 +113,13 @@ class DisplacementWithoutTwo(Told):
         return super().displacement(steps, position) / 2
 
 
+class DisplacementOfNoiseAlone(Told):
+    """From any start it is what it is from the minimum."""
+
+    def displacement(self, steps, position=None):
+        return super().displacement(steps, None if position is None else 0 * position)
+
+
 class VelocityWithoutMemory(Told):
     """Autocovariances that decay as positions of plain SGD do."""
 
@@ -207,6 +214,7 @@ GALLERY = {
     WithoutOnePlusMomentum: "stationarity",
     StationaryFromTheBeginning: "beginning",
     DisplacementWithoutTwo: "displacement is lost correlation",
+    DisplacementOfNoiseAlone: "displacement from a start",
     VelocityWithoutMemory: "regression of fluctuations",
     FromTwoRoots: "the mean by hand",
     partial(FromTwoRoots, swapped=True): "the mean by hand",
@@ -306,7 +314,7 @@ def test_all_laws_are_tried_and_others_hold():
     report = check(DisplacementWithoutTwo, examples=10)
     assert {finding.law.name for finding in report.broken} == {
         "displacement is lost correlation",
-        "displacement from the minimum",
+        "displacement from a start",
     }
     assert len(report.findings) == len(ALL)
     assert sum(finding.holds for finding in report.findings) == len(ALL) - 2
@@ -437,6 +445,21 @@ def test_simulation_lets_the_right_theory_pass_and_stops_early_at_a_wrong_one():
     assert not wrong
     assert wrong.looks == 1
     assert "PARTS" in str(wrong)
+
+
+@pytest.mark.parametrize(
+    ("theory", "settings_", "told"),
+    [
+        (sgd.Predictor, {"looks": 1.5}, "looks = 1.5: give .* a whole number"),
+        (sgd.Predictor, {"looks": 0}, "looks = 0"),
+        (sgd.Predictor, {"false_alarm": 1.0}, "false_alarm = 1.0"),
+        (sgd.Predictor, {"rule": 3}, "rule = 3: give an UpdateRule"),
+        (FromTwoRoots, {}, "theory: it has no covariance"),
+    ],
+)
+def test_what_cannot_be_simulated_is_told(theory, settings_, told):
+    with pytest.raises((ValueError, TypeError), match=told):
+        check_against_simulation(theory, RUN, **settings_)
 
 
 def test_false_alarms_are_as_rare_as_stated():

@@ -16,7 +16,7 @@ from scipy import stats
 from sgdtheory.testing.by_hand import one_update
 from sgdtheory.testing.law import Theory
 from sgdtheory.testing.run import Run
-from sgdtheory.update_rule import UpdateRule, heavy_ball
+from sgdtheory.update_rule import UpdateRule, heavy_ball, require_rule
 
 __all__ = ["Simulated", "check_against_simulation"]
 
@@ -88,7 +88,9 @@ def check_against_simulation(
         seed: of the simulation.
 
     Raises:
-        ValueError: for a probability outside 0 to 1, no look, or a batch that does not divide N.
+        ValueError: for a probability outside 0 to 1, no whole number of looks, a theory without
+            mean or covariance, or a batch that does not divide N.
+        TypeError: for what is no rule.
 
     >>> import sgdtheory as sgd
     >>> from sgdtheory.testing import Run, check_against_simulation
@@ -96,14 +98,24 @@ def check_against_simulation(
     >>> bool(check_against_simulation(sgd.Predictor, run, looks=2))
     True
     """
-    if not 0 < false_alarm < 1 or looks < 1:
+    if (
+        not 0 < false_alarm < 1
+        or isinstance(looks, bool)
+        or not isinstance(looks, int)
+        or looks < 1
+    ):
         raise ValueError(
             f"false_alarm = {false_alarm}, looks = {looks}: give a probability between 0 and 1, "
-            "and at least one look."
+            "and a whole number of looks, at least one."
         )
-    update = one_update(heavy_ball() if rule is None else rule)
+    rule = heavy_ball() if rule is None else rule
+    require_rule(rule)
+    update = one_update(rule)
     k, modes = run.steps[0], len(run.eigenvalues)
     model = theory(run.hyperparameters, run.spectrum)
+    lacking = [name for name in ("mean", "covariance") if not hasattr(model, name)]
+    if lacking:
+        raise ValueError(f"theory: it has no {' and no '.join(lacking)}, which are compared.")
     mean, covariance = np.asarray(model.mean(k, *run.start)), np.asarray(model.covariance(k))
     predicted = _predicted(mean, covariance, np.array(run.position))
     rng = np.random.default_rng(seed)
