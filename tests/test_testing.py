@@ -204,7 +204,21 @@ class MomentumAtLeastATenth(Told):
         )
 
 
+class WrongForEqualCurvatures(Told):
+    def covariance(self, steps):
+        rho = self.spectrum.eigenvalues
+        return super().covariance(steps) * (1.5 if (np.diff(np.sort(rho)) == 0).any() else 1.0)
+
+
+class LastTimeForAll(Told):
+    def covariance(self, steps):
+        found = super().covariance(steps)
+        return found if np.ndim(steps) == 0 else np.broadcast_to(found[-1], found.shape)
+
+
 GALLERY = {
+    WrongForEqualCurvatures: "directions are independent",
+    LastTimeForAll: "times asked together",
     SignOfTheVelocity: "beginning",
     TwiceTheNoise: "the covariance by hand",
     WithoutTheBatch: "noise scales covariances",

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.spectrum import Spectrum
 from sgdtheory.testing.law import (
     BrokenLawError,
     Law,
@@ -169,3 +171,25 @@ def _from_start(theory: Theory, run: Run) -> None:
     found = float(model.displacement(k, position=start))
     scale = float((run.units[:, 0] ** 2).sum())
     close(f"displacement({k}) from a start", found, expected, scale, tolerance(run, k))
+
+
+def _takes_one_time(theory: Theory) -> str:
+    model = theory(Hyperparameters(0.5, 0.5), Spectrum([1.0], noise_variances=[1.0]))
+    try:
+        found = np.shape(model.covariance(np.array([1, 2])))
+    except Exception as error:  # whatever it raises says that it takes none
+        return f"it takes no array of steps ({type(error).__name__})"
+    return "" if found == (2, 1, 2, 2) else f"two steps give a covariance of shape {found}"
+
+
+@_law("times asked together", "mean", "covariance", untried=_takes_one_time)
+def _together(theory: Theory, run: Run) -> None:
+    """An array of times gives what each of them gives."""
+    model, times = asked(theory, run), np.array(run.steps)
+    means, spreads = model.mean(times, *run.start), model.covariance(times)
+    for place, k in enumerate(run.steps):
+        allowed = tolerance(run, k)
+        alone = model.mean(k, *run.start)
+        close(f"mean({list(run.steps)})[{place}]", means[place], alone, run.units, allowed)
+        what, scale = f"covariance({list(run.steps)})[{place}]", pairs(run.units)
+        close(what, spreads[place], model.covariance(k), scale, allowed)
