@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import oracles
 import pytest
@@ -154,3 +156,9 @@ def test_what_has_no_slow_motion_is_refused():
         implicit_regularization(coasting)
     with pytest.raises(TypeError, match="brackets"):
         slow_manifold(sgd.heavy_ball)
+
+
+def test_a_slow_manifold_is_frozen():
+    found = sgd.slow_manifold(sgd.heavy_ball())
+    with pytest.raises(FrozenInstanceError):
+        found.factor = 0

@@ -436,3 +436,14 @@ def test_batches_of_parts_of_examples_are_refused(batch):
 def test_a_phase_that_is_no_count_is_refused_by_the_recursion(phase):
     with pytest.raises(ValueError, match=rf"phase = {phase}"):
         process_of("heavy_ball", "epochs").covariance(5, phase)
+
+
+def test_only_what_rests_on_a_stationary_state_assumes_stability():
+    process = sgd.recursion(sgd.heavy_ball(), sampling="epochs")
+    told = {
+        result: process.derivation_of(result).assumptions
+        for result in ("covariance", "displacement", "stationary_covariance")
+    }
+    assert not any("stability" in text for text in told["covariance"])
+    for result in ("displacement", "stationary_covariance"):
+        assert any("region of stability" in text for text in told[result])

@@ -22,6 +22,7 @@ from sympy import (
     eye,
     factorial,
     lambdify,
+    limit,
     series,
     simplify,
     solve,
@@ -513,3 +514,11 @@ def test_a_negative_coefficient_is_refused_by_name(argument):
     good = {"mass": 1, "friction": 2, "noise_intensity": 3}
     with pytest.raises(ValueError, match=rf"^{argument} = -1"):
         sgd.Langevin(**{**good, argument: -1})
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_hessian_damping_is_the_friction_s_slope_at_a_flat_direction(order):
+    langevin = sgd.modified_equation(sgd.nesterov(), order=order)
+    h = sgd.symbols.h
+    slope = limit((langevin.friction - langevin.friction.subs(h, 0)) / h, h, 0)
+    assert simplify(langevin.hessian_damping - slope) == 0
