@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sympy import Eq, Expr, Integer, Poly, Symbol, expand, factor, linear_eq_to_matrix, linsolve
 
 from sgdtheory import symbols as s
+from sgdtheory.arrays import real
 from sgdtheory.derivation import Derivation
 from sgdtheory.normal_form import factored
 from sgdtheory.update_rule import UpdateRule, require_rule
@@ -272,9 +273,7 @@ def _stationary(
 
 def _measured(*records: ArrayLike) -> NDArray[np.float64]:
     """The five averages of every replica, (5, replicas)."""
-    arrays = dict(
-        zip((s.theta, s.v, s.g), (np.asarray(x, dtype=np.float64) for x in records), strict=True)
-    )
+    arrays = dict(zip((s.theta, s.v, s.g), map(real, records), strict=True))
     shapes = [x.shape for x in arrays.values()]
     if len(set(shapes)) > 1 or len(shapes[0]) != 3 or shapes[0][0] < 2 or 0 in shapes[0]:
         raise ValueError(
@@ -287,7 +286,7 @@ def _measured(*records: ArrayLike) -> NDArray[np.float64]:
 
 
 def _rule_residual(rule: UpdateRule, values: Mapping[Symbol, float], *records: ArrayLike) -> float:
-    theta, v, g = (np.asarray(x, dtype=np.float64) for x in records)
+    theta, v, g = map(real, records)
     a, b, c, d, _ = (float(x.subs(values)) for x in rule.coefficients)
     residual = 0.0
     for after, before, along, kick in ((v, 0.0 * v, c, d), (theta, theta, a, b)):

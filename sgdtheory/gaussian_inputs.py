@@ -170,10 +170,10 @@ class GaussianInputs(LinearRegression):
             spread: variances of the positions, (modes,) or a number.
             mean: their mean as an offset from the minimum μ, likewise.
         """
-        spread = np.asarray(spread, dtype=np.float64)
+        spread = real(spread)
         if not np.all(np.isfinite(spread) & (spread >= 0)):
             raise ValueError(f"spread = {shortened(spread)}: variances must be finite and ≥ 0.")
-        return self._noise(spread, np.asarray(mean, dtype=np.float64))
+        return self._noise(spread, real(mean))
 
     def _noise(self, spread: Array, mean: Array) -> Array:
         constant, own, shared = self._coefficients

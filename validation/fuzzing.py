@@ -3,7 +3,7 @@
     python -m validation.fuzzing --examples 100000
 
 Right arguments of a call are replaced, one or two at a time, by things that people and programs
-give by mistake. A call may then work, with finite numbers of the stated shape, or raise ValueError
+give by mistake. A call may then work, with numbers of the stated shape, or raise ValueError
 or TypeError with a message. Anything else is a finding: another error, a NaN, another shape, a
 warning of NumPy's, or ten seconds without an answer.
 """
@@ -401,9 +401,7 @@ def fuzz(examples: int, seed: int = 0, keep: int = 3) -> list[Finding]:
         chosen = source.permutation(len(names))[: 1 + source.integers(2)]
         given = {names[place]: wrong[source.integers(len(wrong))] for place in chosen}
         told = _tried(entry, {**entry.right, **given})
-        if told == "NaN" and any(np.isnan(one).any() for one in _numbers(list(given.values()))):
-            continue
-        if not told:
+        if not told or (told == "NaN" and _holds_nan(list(given.values()))):
             continue
         kind = entry.name, told.partition(":")[0]
         kinds[kind] += 1
@@ -419,18 +417,22 @@ def _tried(entry: Entry, arguments: Mapping[str, Any]) -> str:
         with _in_time(), warnings.catch_warnings():
             warnings.simplefilter("error")
             result = entry.call(**arguments)
-            numbers = list(_numbers(result))
+            holds_nan = _holds_nan(result)
     except _TooLongError:
         return f"no answer in {_SECONDS} seconds"
     except Exception as error:
         if not isinstance(error, _DOCUMENTED + entry.errors):
             return f"{type(error).__name__}: {error}"
         return "" if str(error) else f"{type(error).__name__} without a message"
-    if entry.numbers and any(np.isnan(each).any() for each in numbers):
+    if entry.numbers and holds_nan:
         return "NaN"
     if entry.shape is not None and np.shape(result) != entry.shape(arguments):
         return f"shape {np.shape(result)}: expected {entry.shape(arguments)}"
     return ""
+
+
+def _holds_nan(value: Any) -> bool:
+    return any(np.isnan(each).any() for each in _numbers(value))
 
 
 def _numbers(value: Any) -> Iterator[Any]:

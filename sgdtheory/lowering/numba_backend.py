@@ -27,6 +27,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sgdtheory.arrays import real
 from sgdtheory.lowering import numpy_backend, propagation, scalar_modes
 from sgdtheory.lowering.compilation_cache import content_key, remembered_on_disk
 from sgdtheory.lowering.printer import Source, define
@@ -148,7 +149,7 @@ def _steps(array: Array, shape: tuple[int, ...]) -> list[int]:
 
 def _as_numbers(argument: ArrayLike) -> Array:
     """An array of floats, of which a whole number lie from one entry to the next."""
-    array = np.require(np.asarray(argument, dtype=np.float64), requirements="A")
+    array = np.require(real(argument), requirements="A")
     whole = all(stride % array.itemsize == 0 for stride in array.strides)
     return array if whole else np.ascontiguousarray(array)
 

@@ -7,6 +7,7 @@ of the table below. A back end is a namespace that gives these names a meaning.
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,18 +119,22 @@ class _Printer(PythonCodePrinter):
     _print_Max = _print_Min  # noqa: N815
 
     def _print_Float(self, expr: Float) -> str:
-        value = float(expr)
-        if abs(value) == float("inf"):
-            raise ValueError(f"expression contains {expr}, beyond any double: rescale it.")
-        return repr(value)
+        return self._double(expr)
 
     def _print_Integer(self, expr: Integer) -> str:
         # Beyond 2⁵³ some languages have no such integer, and none of them needs one.
         if abs(expr.p) <= 2**53:
             return str(expr.p)
-        if abs(expr.p) >= 2**1024:
+        return self._double(expr)
+
+    def _double(self, expr: Float | Integer) -> str:
+        try:
+            value = float(expr)
+        except OverflowError:
+            value = math.inf
+        if math.isinf(value):
             raise ValueError(f"expression contains {expr}, beyond any double: rescale it.")
-        return repr(float(expr))
+        return repr(value)
 
     def _print_Pow(self, expr: sympy.Pow, rational: bool = False) -> str:
         base, exponent = expr.as_base_exp()

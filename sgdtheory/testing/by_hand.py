@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sgdtheory import symbols as s
 from sgdtheory.lowering import lower
-from sgdtheory.testing.law import Law, Theory, close, tolerance
+from sgdtheory.testing.law import Law, Theory, asked, close, pairs, tolerance
 from sgdtheory.testing.run import Run
 from sgdtheory.update_rule import UpdateRule
 
@@ -71,16 +71,15 @@ def laws_of(rule: UpdateRule) -> tuple[Law, ...]:
     def exact_mean(theory: Theory, run: Run) -> None:
         k = min(run.steps[0], _MOST)
         mean, _ = followed(update, run, k)
-        found = theory(run.hyperparameters, run.spectrum).mean(k, *run.start)
+        found = asked(theory, run).mean(k, *run.start)
         close(f"mean of {k} updates of {rule.name}", found, mean, run.units, tolerance(run, k))
 
     def exact_covariance(theory: Theory, run: Run) -> None:
         k = min(run.steps[0], _MOST)
         _, covariance = followed(update, run, k)
-        found = theory(run.hyperparameters, run.spectrum).covariance(k)
-        scale = run.units[:, :, None] * run.units[:, None, :]
+        found = asked(theory, run).covariance(k)
         what = f"covariance of {k} updates of {rule.name}"
-        close(what, found, covariance, scale, tolerance(run, k))
+        close(what, found, covariance, pairs(run.units), tolerance(run, k))
 
     def small(theory: Theory, run: Run) -> None:
         coarse, fine = (_error(theory, update, run, share) for share in (2**-5, 2**-9))
@@ -127,6 +126,6 @@ def _error(theory: Theory, update: Update, run: Run, share: float) -> float:
     )
     k = round(1 / share)
     mean, covariance = followed(update, one, k)
-    model = theory(one.hyperparameters, one.spectrum)
+    model = asked(theory, one)
     found = np.asarray(model.mean(k, *one.start))[0, 0], np.asarray(model.covariance(k))[0, 0, 0]
     return float(max(abs(found[0] / mean[0, 0] - 1), abs(found[1] / covariance[0, 0, 0] - 1)))

@@ -11,10 +11,8 @@ from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
-from sgdtheory.hyperparameters import Hyperparameters
-from sgdtheory.spectrum import Spectrum
 from sgdtheory.testing.by_hand import laws_of
-from sgdtheory.testing.law import BrokenLawError, Law, Theory
+from sgdtheory.testing.law import BrokenLawError, Law, Theory, plainest
 from sgdtheory.testing.laws_of_back_ends import LAWS_OF_BACK_ENDS
 from sgdtheory.testing.laws_of_flows import LAWS_OF_FLOWS, Flow, LinearProcess
 from sgdtheory.testing.laws_of_landscapes import LAWS_OF_LANDSCAPES
@@ -145,8 +143,7 @@ def check(
     require_rule(rule)
     _require_examples(examples)
     chosen = LAWS + laws_of(rule) if laws is None else tuple(laws)
-    probe = theory(Hyperparameters(0.5, 0.5), Spectrum([1.0], noise_variances=[1.0]))
-    search = _Search(theory, probe, runs(limit), examples, seed)
+    search = _Search(theory, plainest(theory), runs(limit), examples, seed)
     return Report(tuple(search.finding(one) for one in chosen if exact or not one.exact))
 
 

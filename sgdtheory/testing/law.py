@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.spectrum import Spectrum
 from sgdtheory.testing.run import Run
 
 __all__ = [
@@ -21,10 +23,14 @@ __all__ = [
     "Theory",
     "asked",
     "close",
+    "close_moments",
     "entered",
+    "moments",
     "near_instability",
     "pairs",
+    "plainest",
     "propagator",
+    "stationary_units",
     "tolerance",
 ]
 
@@ -114,9 +120,52 @@ def asked(theory: Theory, run: Run) -> Any:
     return theory(run.hyperparameters, run.spectrum)
 
 
+def plainest(theory: Theory) -> Any:
+    """The theory's object for one direction of curvature 1, to see what it answers to."""
+    return theory(Hyperparameters(0.5, 0.5), Spectrum([1.0], noise_variances=[1.0]))
+
+
+def moments(model: Any, run: Run) -> tuple[Array, Array]:
+    """Mean from the run's start and covariance, at its first time."""
+    k = run.steps[0]
+    return np.asarray(model.mean(k, *run.start)), np.asarray(model.covariance(k))
+
+
+def close_moments(
+    what: str,
+    run: Run,
+    found: tuple[Array, Array],
+    expected: tuple[Array, Array],
+    units: Array,
+    allowed: float,
+) -> None:
+    """Compare two pairs of `moments`.
+
+    Args:
+        what: was done, told after "mean(k)".
+        run: whose first time it is.
+        found: mean and covariance.
+        expected: likewise.
+        units: of a state.
+        allowed: as of `close`.
+
+    Raises:
+        BrokenLawError: with the numbers that differ most.
+    """
+    k = run.steps[0]
+    close(f"mean({k}){what}", found[0], expected[0], units, allowed)
+    close(f"covariance({k}){what}", found[1], expected[1], pairs(units), allowed)
+
+
 def pairs(units: Array) -> Array:
     """Units of a covariance, (…, d, d), from those of a state."""
     return np.asarray(units[..., :, None] * units[..., None, :])
+
+
+def stationary_units(run: Run, held: Array) -> Array:
+    """Units of a stationary covariance, which may spread further than its dimensions say."""
+    own = np.sqrt(np.abs(np.diagonal(held, 0, -2, -1)))
+    return np.maximum(pairs(run.units), pairs(own))
 
 
 def propagator(model: Any, run: Run, k: int) -> Array:

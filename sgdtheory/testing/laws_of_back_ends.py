@@ -10,7 +10,17 @@ import numpy as np
 
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.spectrum import Spectrum
-from sgdtheory.testing.law import Law, Theory, asked, close, entered, pairs, tolerance
+from sgdtheory.testing.law import (
+    Law,
+    Theory,
+    asked,
+    close,
+    close_moments,
+    entered,
+    moments,
+    stationary_units,
+    tolerance,
+)
 from sgdtheory.testing.run import Run
 
 __all__ = ["LAWS_OF_BACK_ENDS"]
@@ -50,18 +60,9 @@ def _agree(theory: Theory, run: Run) -> None:
     spectrum = Spectrum(_tensor(list(run.eigenvalues)), noise_variances=noise)
     tensors = theory(run.hyperparameters, spectrum)
     x, v = (_tensor(part.tolist()) for part in run.start)
-    allowed, scale = tolerance(run, k), pairs(run.units)
-    means = _told(tensors.mean(k, x, v)), arrays.mean(k, *run.start)
-    close(f"mean({k}) of tensors", *means, run.units, allowed)
-    close(
-        f"covariance({k}) of tensors",
-        _told(tensors.covariance(k)),
-        arrays.covariance(k),
-        scale,
-        allowed,
-    )
+    allowed = tolerance(run, k)
+    own = _told(tensors.mean(k, x, v)), _told(tensors.covariance(k))
+    close_moments(" of tensors", run, own, moments(arrays, run), run.units, allowed)
     held = np.asarray(arrays.stationary_covariance())
-    own = np.sqrt(np.abs(np.diagonal(held, 0, -2, -1)))
-    found = _told(tensors.stationary_covariance())
-    scale = np.maximum(scale, pairs(own))
+    found, scale = _told(tensors.stationary_covariance()), stationary_units(run, held)
     close("stationary_covariance() of tensors", found, held, scale, allowed)

@@ -12,7 +12,7 @@ from sgdtheory.landscape import Landscape
 from sgdtheory.testing.law import Law, Theory, asked, close, entered, tolerance
 from sgdtheory.testing.run import Run
 
-__all__ = ["LAWS_OF_LANDSCAPES"]
+__all__ = ["LAWS_OF_LANDSCAPES", "rotation"]
 
 Array = NDArray[np.float64]
 
@@ -31,18 +31,18 @@ LAWS_OF_LANDSCAPES: list[Law] = []
 _law = partial(entered, LAWS_OF_LANDSCAPES, untried=_takes_none)
 
 
-def _rotation(dimension: int) -> Array:
-    """Always the same one, that mixes all directions."""
-    wanted = np.random.default_rng(dimension).standard_normal((dimension, dimension))
-    return np.asarray(np.linalg.qr(wanted)[0])
+def rotation(dimension: int, seed: int) -> Array:
+    """An orthogonal matrix that mixes all directions, always the same for a seed."""
+    drawn = np.random.default_rng(seed).standard_normal((dimension, dimension))
+    return np.asarray(np.linalg.qr(drawn)[0])
 
 
 def _symmetric(matrix: Array) -> Array:
     return (matrix + matrix.T) / 2
 
 
-def _rotated(rotation: Array, matrix: Array) -> Array:
-    return _symmetric(rotation @ matrix @ rotation.T)
+def _rotated(turn: Array, matrix: Array) -> Array:
+    return _symmetric(turn @ matrix @ turn.T)
 
 
 @_law("a spectrum is a landscape", "mean", "covariance")
@@ -66,9 +66,9 @@ def _diagonal(theory: Theory, run: Run) -> None:
 def _rotation_invariance(theory: Theory, run: Run) -> None:
     """Coordinates turned by an orthogonal matrix turn all results, if noise commutes or not."""
     k, n = run.steps[0], len(run.eigenvalues)
-    turn = _rotation(n)
+    turn = rotation(n, n)
     hessian = np.diag(run.eigenvalues)
-    noise = _rotated(_rotation(n).T, np.diag(run.noise))
+    noise = _rotated(turn.T, np.diag(run.noise))
     settings = run.hyperparameters
     here = theory(settings, Landscape(hessian, noise))
     there = theory(settings, Landscape(_rotated(turn, hessian), _rotated(turn, noise)))

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.hyperparameters import Hyperparameters
-from sgdtheory.spectrum import Spectrum
 from sgdtheory.testing.law import (
     BrokenLawError,
     Law,
@@ -22,7 +20,9 @@ from sgdtheory.testing.law import (
     close,
     entered,
     pairs,
+    plainest,
     propagator,
+    stationary_units,
     tolerance,
 )
 from sgdtheory.testing.run import Run
@@ -121,7 +121,7 @@ def _stationary(theory: Theory, run: Run) -> None:
     held = np.asarray(model.stationary_covariance())
     flow = propagator(model, run, k)
     now = flow @ held @ flow.swapaxes(-1, -2) + np.asarray(model.covariance(k))
-    scale = np.maximum(pairs(run.units), pairs(np.sqrt(np.abs(np.diagonal(held, 0, -2, -1)))))
+    scale = stationary_units(run, held)
     close(f"stationary_covariance() after {k} updates", now, held, scale, tolerance(run, k))
 
 
@@ -131,7 +131,7 @@ def _regression(theory: Theory, run: Run) -> None:
     model, k = asked(theory, run), run.steps[0]
     held = np.asarray(model.stationary_covariance())
     expected = propagator(model, run, k) @ held
-    scale = np.maximum(pairs(run.units), pairs(np.sqrt(np.abs(np.diagonal(held, 0, -2, -1)))))
+    scale = stationary_units(run, held)
     close(f"autocovariance({k})", model.autocovariance(k), expected, scale, tolerance(run, k))
 
 
@@ -174,9 +174,8 @@ def _from_start(theory: Theory, run: Run) -> None:
 
 
 def _takes_one_time(theory: Theory) -> str:
-    model = theory(Hyperparameters(0.5, 0.5), Spectrum([1.0], noise_variances=[1.0]))
     try:
-        found = np.shape(model.covariance(np.array([1, 2])))
+        found = np.shape(plainest(theory).covariance(np.array([1, 2])))
     except Exception as error:  # whatever it raises says that it takes none
         return f"it takes no array of steps ({type(error).__name__})"
     return "" if found == (2, 1, 2, 2) else f"two steps give a covariance of shape {found}"

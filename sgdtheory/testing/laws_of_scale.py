@@ -17,7 +17,9 @@ from sgdtheory.testing.law import (
     Theory,
     asked,
     close,
+    close_moments,
     entered,
+    moments,
     near_instability,
     pairs,
     tolerance,
@@ -37,7 +39,7 @@ _HARDLY = 2.0**-30
 @_law("units of position", "mean", "covariance")
 def _units_of_position(theory: Theory, run: Run) -> None:
     """θ measured in other units: curvatures and noise change by c⁻², η by c², velocities by c⁻¹."""
-    k, c = run.steps[0], 8.0
+    c = 8.0
     other = run.varied(
         learning_rate=run.learning_rate * c**2,
         weight_decay=run.weight_decay / c**2,
@@ -46,13 +48,13 @@ def _units_of_position(theory: Theory, run: Run) -> None:
         position=tuple(c * x for x in run.position),
         velocity=tuple(v / c for v in run.velocity),
     )
-    _require_scaled(theory, run, other, np.array([c, 1 / c]), k, "θ in other units")
+    _require_scaled(theory, run, other, np.array([c, 1 / c]), "θ in other units")
 
 
 @_law("units of the loss", "mean", "covariance")
 def _units_of_loss(theory: Theory, run: Run) -> None:
     """The loss times a: curvatures and velocities times a, noise times a², η by 1/a; θ the same."""
-    k, a = run.steps[0], 8.0
+    a = 8.0
     other = run.varied(
         learning_rate=run.learning_rate / a,
         weight_decay=run.weight_decay * a,
@@ -60,19 +62,14 @@ def _units_of_loss(theory: Theory, run: Run) -> None:
         noise=tuple(each * a**2 for each in run.noise),
         velocity=tuple(v * a for v in run.velocity),
     )
-    _require_scaled(theory, run, other, np.array([1.0, a]), k, "the loss in other units")
+    _require_scaled(theory, run, other, np.array([1.0, a]), "the loss in other units")
 
 
-def _require_scaled(
-    theory: Theory, run: Run, other: Run, factors: Array, k: int, what: str
-) -> None:
-    model, rescaled = asked(theory, run), asked(theory, other)
-    means = np.asarray(model.mean(k, *run.start)) * factors
-    allowed = tolerance(run, k)
-    units = run.units * factors
-    close(f"mean({k}) with {what}", rescaled.mean(k, *other.start), means, units, allowed)
-    spreads = np.asarray(model.covariance(k)) * np.outer(factors, factors)
-    close(f"covariance({k}) with {what}", rescaled.covariance(k), spreads, pairs(units), allowed)
+def _require_scaled(theory: Theory, run: Run, other: Run, factors: Array, what: str) -> None:
+    mean, spread = moments(asked(theory, run), run)
+    expected = mean * factors, spread * np.outer(factors, factors)
+    found, units = moments(asked(theory, other), other), run.units * factors
+    close_moments(f" with {what}", run, found, expected, units, tolerance(run, run.steps[0]))
 
 
 @_law("noise scales covariances", "covariance")
@@ -91,54 +88,39 @@ def _louder(theory: Theory, run: Run) -> None:
 @_law("weight decay is curvature", "mean", "covariance")
 def _decay(theory: Theory, run: Run) -> None:
     """λ pulls as a curvature does: ρ and λ act through ρ + λ alone, with the noise as it is."""
-    k = run.steps[0]
     other = run.varied(weight_decay=0.0, eigenvalues=tuple(run.curvature.tolist()))
-    model, moved = asked(theory, run), asked(theory, other)
-    allowed = tolerance(run, k)
-    means = moved.mean(k, *run.start), model.mean(k, *run.start)
-    close(f"mean({k}), λ as curvature", *means, run.units, allowed)
-    spreads = moved.covariance(k), model.covariance(k)
-    close(f"covariance({k}), λ as curvature", *spreads, pairs(run.units), allowed)
+    found, expected = (moments(asked(theory, one), run) for one in (other, run))
+    allowed = tolerance(run, run.steps[0])
+    close_moments(", λ as curvature", run, found, expected, run.units, allowed)
 
 
 @_law("directions are independent", "mean", "covariance")
 def _independent(theory: Theory, run: Run) -> None:
     """Along eigenvectors that noise shares, each direction moves as if it were alone."""
-    k = run.steps[0]
-    model = asked(theory, run)
-    mean, spread = np.asarray(model.mean(k, *run.start)), np.asarray(model.covariance(k))
+    mean, spread = moments(asked(theory, run), run)
     for i in range(len(run.eigenvalues)):
-        alone = run.varied(
-            **{
-                name: (getattr(run, name)[i],)
-                for name in ("eigenvalues", "noise", "position", "velocity")
-            }
-        )
-        single = asked(theory, alone)
-        units, allowed = run.units[i : i + 1], tolerance(run, k)
-        found = single.mean(k, *alone.start)
-        close(f"mean({k}) of direction {i} alone", found, mean[i : i + 1], units, allowed)
-        found = single.covariance(k)
-        expected = spread[i : i + 1]
-        close(f"covariance({k}) of direction {i} alone", found, expected, pairs(units), allowed)
+        one = slice(i, i + 1)
+        alone = _chosen(run, one)
+        found, expected = moments(asked(theory, alone), alone), (mean[one], spread[one])
+        allowed = tolerance(run, run.steps[0])
+        close_moments(f" of direction {i} alone", run, found, expected, run.units[one], allowed)
 
 
 @_law("directions have no order", "mean", "covariance")
 def _unordered(theory: Theory, run: Run) -> None:
     """Directions named in another order give the same numbers in that order."""
-    k = run.steps[0]
-    other = run.varied(
-        **{
-            name: getattr(run, name)[::-1]
-            for name in ("eigenvalues", "noise", "position", "velocity")
-        }
-    )
-    model, turned = asked(theory, run), asked(theory, other)
-    allowed = tolerance(run, k)
-    mean = np.asarray(model.mean(k, *run.start))[::-1]
-    close(f"mean({k}) backwards", turned.mean(k, *other.start), mean, other.units, allowed)
-    spread = np.asarray(model.covariance(k))[::-1]
-    close(f"covariance({k}) backwards", turned.covariance(k), spread, pairs(other.units), allowed)
+    backwards = slice(None, None, -1)
+    other = _chosen(run, backwards)
+    mean, spread = moments(asked(theory, run), run)
+    found, expected = moments(asked(theory, other), other), (mean[backwards], spread[backwards])
+    allowed = tolerance(run, run.steps[0])
+    close_moments(" backwards", run, found, expected, other.units, allowed)
+
+
+def _chosen(run: Run, directions: slice) -> Run:
+    """The same with some of its directions, or in another order."""
+    own = ("eigenvalues", "noise", "position", "velocity")
+    return run.varied(**{name: getattr(run, name)[directions] for name in own})
 
 
 @_law("weight decay begins at none", "mean", "covariance")
@@ -163,29 +145,26 @@ def _silent(theory: Theory, run: Run) -> None:
     """S → ∞: without noise nothing spreads, at any time."""
     k = run.steps[0]
     found = np.asarray(asked(theory, run.varied(batch_size=2**40)).covariance(k))
-    allowed = tolerance(run, k) + 4 * near_instability(run) * run.batch_size / 2**40
+    allowed = tolerance(run, k) + _share_of_batch(run)
     close(f"covariance({k}) as S → ∞", found, 0.0, pairs(run.units), allowed)
 
 
 @_law("large data are endless", "mean", "covariance")
 def _endless(theory: Theory, run: Run) -> None:
     """N → ∞: of hardly exhausted data the number does not matter."""
-    k = run.steps[0]
-    model = asked(theory, run)
     finite = theory(replace(run.hyperparameters, dataset_size=2**40), run.spectrum)
-    allowed = tolerance(run, k) + 4 * near_instability(run) * run.batch_size / 2**40
-    means = finite.mean(k, *run.start), model.mean(k, *run.start)
-    close(f"mean({k}) as N → ∞", *means, run.units, allowed)
-    spreads = finite.covariance(k), model.covariance(k)
-    close(f"covariance({k}) as N → ∞", *spreads, pairs(run.units), allowed)
+    allowed = tolerance(run, run.steps[0]) + _share_of_batch(run)
+    found, expected = moments(finite, run), moments(asked(theory, run), run)
+    close_moments(" as N → ∞", run, found, expected, run.units, allowed)
+
+
+def _share_of_batch(run: Run) -> float:
+    """Of 2⁴⁰ examples, with room for what spreads further than its units say."""
+    return 4 * near_instability(run) * run.batch_size / 2**40
 
 
 def _require_near(theory: Theory, none: Run, hardly: Run, limit: str) -> None:
     """A setting that differs by 2⁻³⁰ of its scale, in each of k updates."""
-    k = none.steps[0]
-    without, almost = asked(theory, none), asked(theory, hardly)
-    allowed = tolerance(none, k) * _HARDLY / np.finfo(float).eps
-    means = almost.mean(k, *none.start), without.mean(k, *none.start)
-    close(f"mean({k}) as {limit}", *means, none.units, allowed)
-    spreads = almost.covariance(k), without.covariance(k)
-    close(f"covariance({k}) as {limit}", *spreads, pairs(none.units), allowed)
+    found, expected = (moments(asked(theory, one), none) for one in (hardly, none))
+    allowed = tolerance(none, none.steps[0]) * _HARDLY / np.finfo(float).eps
+    close_moments(f" as {limit}", none, found, expected, none.units, allowed)

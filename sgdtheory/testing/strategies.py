@@ -21,6 +21,7 @@ from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.landscape import Landscape
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.testing.laws_of_flows import LinearProcess
+from sgdtheory.testing.laws_of_landscapes import rotation
 from sgdtheory.testing.run import Run
 from sgdtheory.update_rule import UpdateRule, dampened, heavy_ball, nesterov, plain_sgd
 
@@ -141,13 +142,9 @@ def covariances(
         basis = np.linalg.eigh(np.asarray(commuting_with, dtype=float))[1]
     else:
         seed = draw(st.integers(0, 2**16))
-        basis = np.eye(dimension) if seed == 0 else _rotation(dimension, seed)
+        basis = np.eye(dimension) if seed == 0 else rotation(dimension, seed)
     matrix = basis @ np.diag(values) @ basis.T
     return (matrix + matrix.T) / 2
-
-
-def _rotation(dimension: int, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.linalg.qr(np.random.default_rng(seed).standard_normal((dimension, dimension)))[0]
 
 
 @st.composite
@@ -162,7 +159,7 @@ def landscapes(draw: st.DrawFn, dimension: int = 4, commuting: bool | None = Non
     size = draw(st.integers(1, dimension))
     values = draw(st.lists(st.floats(1e-3, 1.0), min_size=size, max_size=size))
     seed = draw(st.integers(0, 2**16))
-    basis = np.eye(size) if seed == 0 else _rotation(size, seed)
+    basis = np.eye(size) if seed == 0 else rotation(size, seed)
     hessian = basis @ np.diag(values) @ basis.T
     hessian = (hessian + hessian.T) / 2
     shared = draw(st.booleans()) if commuting is None else commuting

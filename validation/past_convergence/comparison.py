@@ -172,13 +172,14 @@ def _linearized(path: Path) -> tuple[Array, Array] | None:
 def compare(setting: str, records: Sequence[Record], gates: Gates) -> list[Row]:
     """All rows of one setting."""
     steady = all(_steady(record, gates) for record in records)
-    rows = _predicted(_Rows(setting, records, steady))
+    make = _Rows(setting, records, steady)
+    rows = _predicted(make)
     made: dict[tuple[str, int], list[Row]] = {}
     for one in range(min(len(record.trials) for record in records)):
         for row in _predicted(_Rows(setting, [record.trial(one) for record in records], steady)):
             made.setdefault((row.quantity, len(row.by_seed)), []).append(row)
     told = [judged(row, made.get((row.quantity, len(row.by_seed)), [])) for row in rows]
-    return [*told, *_Rows(setting, records, steady).linearized()]
+    return [*told, *make.linearized()]
 
 
 def _predicted(make: _Rows) -> list[Row]:

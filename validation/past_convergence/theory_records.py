@@ -23,14 +23,6 @@ NAME = "theory_records.npz"
 _RECORDS = 32
 # Of flat directions a node stands for thousands, whose squares hardly fluctuate together.
 _COPIES = 24
-_MOMENTS = (
-    "position_variance",
-    "velocity_variance",
-    "circulation",
-    "friction",
-    "natural_frequency_squared",
-    "frequency",
-)
 
 
 def make_theory_records(dynamics: Dynamics, seed: int, path: Path) -> None:
@@ -47,7 +39,7 @@ def make_theory_records(dynamics: Dynamics, seed: int, path: Path) -> None:
     first = settled_from(count)
     x, v = (part[None, first:].reshape(1, count - first, -1) for part in (x, v))
     found = along_directions(x, v, experiment.optimizer.learning_rate)
-    arrays = {name: found[name].value.reshape(known, _RECORDS).T for name in _MOMENTS}
+    arrays = {name: one.value.reshape(known, _RECORDS).T for name, one in found.items()}
     arrays["local_displacement"] = local[first:].mean(axis=0)
     late = window(count)
     arrays["exponent"] = np.array([slope(late, curve) for curve in way.T])
