@@ -176,6 +176,7 @@ ADVICE = (
     "__init__",
 )
 TESTING = (
+    "stable_limit",
     "run",
     "law",
     "laws_of_motion",
@@ -184,7 +185,9 @@ TESTING = (
     "laws_of_back_ends",
     "laws_of_flows",
     "by_hand",
+    "laws_of_rules",
     "strategies",
+    "shapes",
     "checks",
     "simulation",
     "__init__",

@@ -17,10 +17,10 @@ from sgdtheory.testing.law import BrokenLawError, Law
 from sgdtheory.testing.laws_of_flows import LAWS_OF_FLOWS, LinearProcess
 from sgdtheory.testing.run import Run
 from sgdtheory.testing.simulation import Simulated, check_against_simulation
+from sgdtheory.testing.stable_limit import heavy_ball_limit, limit_of
 from sgdtheory.testing.strategies import (
     covariances,
     datasets,
-    heavy_ball_limit,
     hyperparameters,
     landscapes,
     learning_rates,
@@ -51,6 +51,7 @@ __all__ = [
     "hyperparameters",
     "landscapes",
     "learning_rates",
+    "limit_of",
     "linear_processes",
     "momenta",
     "runs",

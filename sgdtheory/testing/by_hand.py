@@ -1,27 +1,27 @@
-"""The update rule applied by hand, and what a theory of it must then say.
-
-Every update is made with numbers, from the two expressions of the rule; of theories, nothing.
-"""
+"""The update rule applied by hand: with numbers, from its two expressions; of theories, nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
+import mpmath
 import numpy as np
 from numpy.typing import NDArray
+from sympy import Matrix, lambdify
 
 from sgdtheory import symbols as s
 from sgdtheory.lowering import lower
-from sgdtheory.testing.law import Law, Theory, asked, close, pairs, tolerance
 from sgdtheory.testing.run import Run
 from sgdtheory.update_rule import UpdateRule
 
-__all__ = ["followed", "laws_of", "one_update"]
+__all__ = ["StationaryState", "followed", "one_update", "stationary_state"]
 
 Array = NDArray[np.float64]
 Update = Callable[[Array, Array, Run, Array], tuple[Array, Array]]
-# By hand it is slow, and what is wrong is wrong at once.
-_MOST = 12
+# Of a direction so flat that its variance is 10¹⁶ kicks, thirty are left.
+_DIGITS = 50
 
 
 def one_update(rule: UpdateRule) -> Update:
@@ -64,68 +64,71 @@ def followed(update: Update, run: Run, k: int) -> tuple[Array, Array]:
     return np.stack([x, v], axis=-1), np.einsum("ikm,jkm->mij", pushed, pushed)
 
 
-def laws_of(rule: UpdateRule) -> tuple[Law, ...]:
-    """Those that set a theory beside the rule itself."""
-    update = one_update(rule)
+@dataclass(frozen=True)
+class StationaryState:
+    """What one more update leaves as it is, to fifty digits.
 
-    def exact_mean(theory: Theory, run: Run) -> None:
-        k = min(run.steps[0], _MOST)
-        mean, _ = followed(update, run, k)
-        found = asked(theory, run).mean(k, *run.start)
-        close(f"mean of {k} updates of {rule.name}", found, mean, run.units, tolerance(run, k))
+    Args:
+        maps: what an update makes of (position, velocity), one mpmath matrix a direction.
+        covariances: likewise.
+    """
 
-    def exact_covariance(theory: Theory, run: Run) -> None:
-        k = min(run.steps[0], _MOST)
-        _, covariance = followed(update, run, k)
-        found = asked(theory, run).covariance(k)
-        what = f"covariance of {k} updates of {rule.name}"
-        close(what, found, covariance, pairs(run.units), tolerance(run, k))
+    maps: tuple[Any, ...]
+    covariances: tuple[Any, ...]
 
-    def small(theory: Theory, run: Run) -> None:
-        coarse, fine = (_error(theory, update, run, share) for share in (2**-5, 2**-9))
-        # Sixteen times smaller; 10 leaves room for the next order.
-        allowed = coarse / 10 + 1e-9
-        close("error at η/16, of that at η", fine, 0.0, 1.0, allowed)
+    @property
+    def covariance(self) -> Array:
+        """(modes, 2, 2)."""
+        return _doubles(self.covariances)
 
-    return (
-        Law(
-            "the mean by hand",
-            "Means are those of the update rule, applied with numbers.",
-            ("mean",),
-            exact_mean,
-            exact=True,
-        ),
-        Law(
-            "the covariance by hand",
-            "Covariances are those of the update rule, applied with numbers.",
-            ("covariance",),
-            exact_covariance,
-            exact=True,
-        ),
-        Law(
-            "small learning rates",
-            "As η falls at a fixed time, the theory and the rule by hand agree to first order.",
-            ("mean", "covariance"),
-            small,
-        ),
+    def autocovariance(self, k: int) -> Array:
+        """After k updates, (modes, 2, 2)."""
+        return _doubles(self._kept(k))
+
+    def displacement(self, k: int) -> float:
+        """Mean square, over all directions: what of the variance is not kept, twice."""
+        with mpmath.workdps(_DIGITS):
+            pairs = zip(self.covariances, self._kept(k), strict=True)
+            return float(sum(2 * (held[0, 0] - kept[0, 0]) for held, kept in pairs))
+
+    def _kept(self, k: int) -> tuple[Any, ...]:
+        with mpmath.workdps(_DIGITS):
+            pairs = zip(self.maps, self.covariances, strict=True)
+            return tuple(map_**k * held for map_, held in pairs)
+
+
+def stationary_state(rule: UpdateRule) -> Callable[[Run], StationaryState]:
+    """A function of a run: twice an update's spread and once its kick, solved for the spread."""
+    gradient = s.h * rule.gradient_at + s.g
+    faster = rule.velocity.xreplace({s.g: gradient})
+    update = Matrix([rule.position.xreplace({s.g: gradient, s.v_next: faster}), faster])
+    letters = (s.eta, s.beta, s.h)
+    of_state = lambdify(letters, update.jacobian([s.theta, s.v]), "mpmath")
+    of_noise = lambdify(letters, update.diff(s.g), "mpmath")
+
+    def found(run: Run) -> StationaryState:
+        with mpmath.workdps(_DIGITS):
+            maps, covariances = [], []
+            for rho, noise in zip(run.eigenvalues, run.noise, strict=True):
+                given = map(mpmath.mpf, (run.learning_rate, run.momentum))
+                own = (*given, mpmath.mpf(rho) + mpmath.mpf(run.weight_decay))
+                maps.append(of_state(*own))
+                kick = of_noise(*own) * mpmath.sqrt(mpmath.mpf(noise) / run.batch_size)
+                covariances.append(_unchanged(maps[-1], kick * kick.T))
+            return StationaryState(tuple(maps), tuple(covariances))
+
+    return found
+
+
+def _unchanged(map_: Any, added: Any) -> Any:
+    """B with B = M B Mᵀ + added, entry by entry: four linear equations."""
+    places = [(i, j) for i in range(2) for j in range(2)]
+    left = mpmath.matrix(
+        [[(p == q) - map_[p[0], q[0]] * map_[p[1], q[1]] for q in places] for p in places]
     )
+    solved = mpmath.lu_solve(left, mpmath.matrix([added[p] for p in places]))
+    return mpmath.matrix([[solved[0], solved[1]], [solved[2], solved[3]]])
 
 
-def _error(theory: Theory, update: Update, run: Run, share: float) -> float:
-    """Largest relative difference over one relaxation time of the first direction."""
-    beta = min(run.momentum, 0.5)
-    rate = share * (1 - beta) / float(run.curvature[0])
-    one = run.varied(
-        learning_rate=rate,
-        momentum=beta,
-        weight_decay=0.0,
-        eigenvalues=(float(run.curvature[0]),),
-        noise=(run.noise[0],),
-        position=(1.0,),
-        velocity=(0.0,),
-    )
-    k = round(1 / share)
-    mean, covariance = followed(update, one, k)
-    model = asked(theory, one)
-    found = np.asarray(model.mean(k, *one.start))[0, 0], np.asarray(model.covariance(k))[0, 0, 0]
-    return float(max(abs(found[0] / mean[0, 0] - 1), abs(found[1] / covariance[0, 0, 0] - 1)))
+def _doubles(matrices: tuple[Any, ...]) -> Array:
+    return np.array([[[float(one[i, j]) for j in range(2)] for i in range(2)] for one in matrices])

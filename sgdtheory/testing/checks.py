@@ -11,14 +11,18 @@ from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
-from sgdtheory.testing.by_hand import laws_of
+from sgdtheory import symbols as s
+from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.testing.law import BrokenLawError, Law, Theory, plainest
 from sgdtheory.testing.laws_of_back_ends import LAWS_OF_BACK_ENDS
 from sgdtheory.testing.laws_of_flows import LAWS_OF_FLOWS, Flow, LinearProcess
 from sgdtheory.testing.laws_of_landscapes import LAWS_OF_LANDSCAPES
 from sgdtheory.testing.laws_of_motion import LAWS_OF_MOTION
+from sgdtheory.testing.laws_of_rules import laws_of
 from sgdtheory.testing.laws_of_scale import LAWS_OF_SCALE
-from sgdtheory.testing.strategies import Limit, heavy_ball_limit, linear_processes, runs
+from sgdtheory.testing.shapes import require_shapes
+from sgdtheory.testing.stable_limit import Limit, limit_of
+from sgdtheory.testing.strategies import linear_processes, runs
 from sgdtheory.update_rule import UpdateRule, heavy_ball, require_rule
 
 __all__ = ["LAWS", "Finding", "Report", "check", "check_flow"]
@@ -84,15 +88,22 @@ class Report:
         return tuple(finding for finding in self.findings if finding.broken)
 
     @property
+    def untried(self) -> tuple[Finding, ...]:
+        """Those about what the theory does not claim."""
+        return tuple(finding for finding in self.findings if finding.untried)
+
+    @property
     def holds(self) -> bool:
-        """Whether no law is broken; some may not have been tried."""
-        return not self.broken
+        """Whether laws were tried and none of them is broken, by the examples that were drawn."""
+        return not self.broken and len(self.untried) < len(self.findings)
 
     def __bool__(self) -> bool:
         return self.holds
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.findings))
+        held = len(self.findings) - len(self.broken) - len(self.untried)
+        told = f"{held} hold, {len(self.broken)} broken, {len(self.untried)} not tried"
+        return "\n".join([*map(str, self.findings), told])
 
 
 def check(
@@ -100,7 +111,7 @@ def check(
     rule: UpdateRule | None = None,
     *,
     exact: bool = True,
-    limit: Limit = heavy_ball_limit,
+    limit: Limit | None = None,
     laws: Sequence[Law] | None = None,
     examples: int = 60,
     seed: int = 0,
@@ -113,14 +124,15 @@ def check(
             `displacement`. Laws about verbs that it lacks are not tried, and reported so.
         rule: the optimiser that it claims to describe; heavy ball by default.
         exact: whether it claims so at every learning rate, or as η → 0 alone.
-        limit: the largest stable ηh of a momentum.
+        limit: the largest stable ηh of a momentum; by default the rule's own. A theory that is
+            not stable so far needs its own.
         laws: some, of `LAWS` or your own; all by default.
         examples: tried for each law.
         seed: of the examples; the same seed tries the same ones.
 
     Raises:
         TypeError: for what is no theory or no rule.
-        ValueError: for fewer than one example.
+        ValueError: for fewer than one example, results of other shapes, or a rule without a limit.
 
     >>> import sgdtheory as sgd
     >>> from sgdtheory.testing import check
@@ -143,7 +155,12 @@ def check(
     require_rule(rule)
     _require_examples(examples)
     chosen = LAWS + laws_of(rule) if laws is None else tuple(laws)
-    search = _Search(theory, plainest(theory), runs(limit), examples, seed)
+    model = plainest(theory)
+    require_shapes(model)
+    # Without β in it, a rule remembers nothing.
+    memory = 100.0 if s.beta in rule.parameters else 1.0
+    drawn = runs(limit_of(rule) if limit is None else limit, memory=memory)
+    search = _Search(theory, model, drawn, examples, seed)
     return Report(tuple(search.finding(one) for one in chosen if exact or not one.exact))
 
 
@@ -233,6 +250,11 @@ class _Search:
             one.holds(self.theory, example)
         except BrokenLawError:
             raise
+        except UnstableError as error:
+            raise BrokenLawError(
+                f"it raised UnstableError: {error} If the theory does not claim to be stable so "
+                "far, say how far it is: limit=lambda momentum: …, of ηh"
+            ) from error
         except Exception as error:
             raise BrokenLawError(f"it raised {type(error).__name__}: {error}") from error
 

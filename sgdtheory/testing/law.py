@@ -92,7 +92,7 @@ def tolerance(run: Run, *steps: int) -> float:
 def near_instability(run: Run) -> float:
     """By how much the steepest direction spreads further than its units say."""
     y = run.learning_rate * run.curvature.max()
-    return float(1 / max(1 - y / (2 * (1 + run.momentum)), 1e-3))
+    return float(1 / max(1 - y / run.limit(run.momentum), 1e-3))
 
 
 def close(what: str, found: Any, expected: Any, scale: Any, allowed: float) -> None:
@@ -122,7 +122,7 @@ def asked(theory: Theory, run: Run) -> Any:
 
 def plainest(theory: Theory) -> Any:
     """The theory's object for one direction of curvature 1, to see what it answers to."""
-    return theory(Hyperparameters(0.5, 0.5), Spectrum([1.0], noise_variances=[1.0]))
+    return theory(Hyperparameters(0.5), Spectrum([1.0], noise_variances=[1.0]))
 
 
 def moments(model: Any, run: Run) -> tuple[Array, Array]:

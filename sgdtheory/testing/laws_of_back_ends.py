@@ -30,7 +30,7 @@ def _takes_none(theory: Theory) -> str:
     if find_spec("torch") is None:
         return "torch is not installed"
     try:
-        _told(theory(Hyperparameters(0.5, 0.5), Spectrum(_tensor([1.0]))).mean(1, _tensor([1.0])))
+        _told(theory(Hyperparameters(0.5), Spectrum(_tensor([1.0]))).mean(1, _tensor([1.0])))
     except Exception as error:
         return f"it takes no tensors ({type(error).__name__})"
     return ""

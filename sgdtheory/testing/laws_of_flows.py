@@ -14,9 +14,11 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 from sympy import Matrix, Rational, diff
 
+from sgdtheory.lowering import lower
 from sgdtheory.testing.law import BrokenLawError, Law, close, entered
 
 __all__ = ["LAWS_OF_FLOWS", "Flow", "LinearProcess"]
@@ -29,6 +31,8 @@ LAWS_OF_FLOWS: list[Law] = []
 _law = partial(entered, LAWS_OF_FLOWS)
 # Derivatives are exact, and so are drift and diffusion: only their last evaluation rounds.
 _ALLOWED = 1e-9
+# Exact for a Gaussian times any polynomial of 15th order.
+_NODES = 8
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,21 @@ def _stationary(flow: Flow, process: LinearProcess) -> None:
     x, p = Matrix(told.coordinates), told.density
     current = -drift * x * p - diffusion * _gradient(p, x)
     _vanishes("∂p/∂t, of p", -_divergence(current, x), p, x, process)
+
+
+@_law("density is normalised", "density", "precision", "coordinates")
+def _normalised(flow: Flow, process: LinearProcess) -> None:
+    """∫p = 1: what is not here is elsewhere. Summed by Gauss and Hermite, as wide as U says."""
+    told = flow(*process.matrices)
+    nodes, weights = hermegauss(_NODES)
+    n = len(process.drift)
+    grid = np.stack([axis.ravel() for axis in np.meshgrid(*[nodes] * n)])
+    weight = np.prod([axis.ravel() for axis in np.meshgrid(*[weights] * n)], axis=0)
+    wide = np.linalg.inv(np.linalg.cholesky(_numbers(told.precision))).T
+    density = lower(told.density, tuple(told.coordinates))
+    values = np.asarray(density(*(wide @ grid))) * np.exp((grid**2).sum(axis=0) / 2)
+    total = np.linalg.det(wide) * (weight * values).sum()
+    close("∫p", total, 1.0, 1.0, _ALLOWED)
 
 
 @_law("current is that of the density", "density", "current", "coordinates")

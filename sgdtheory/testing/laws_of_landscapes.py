@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 def _takes_none(theory: Theory) -> str:
     """Whether it refuses the plainest landscape; a theory of spectra alone is none the worse."""
     try:
-        model = theory(Hyperparameters(0.5, 0.5), Landscape(np.eye(1), np.eye(1)))
+        model = theory(Hyperparameters(0.5), Landscape(np.eye(1), np.eye(1)))
         shapes = np.shape(model.mean(1, [1.0])), np.shape(model.covariance(1))
     except Exception as error:
         return f"it takes no Landscape ({type(error).__name__})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.spectrum import Spectrum
+from sgdtheory.testing.stable_limit import Limit, heavy_ball_limit
 
 __all__ = ["Run"]
 
@@ -30,6 +31,7 @@ class Run:
         position: θ_0 − μ along each.
         velocity: v_0 along each.
         steps: j, k; update counts.
+        limit: the largest stable ηh of a momentum; heavy ball's by default.
     """
 
     learning_rate: float
@@ -41,6 +43,7 @@ class Run:
     position: tuple[float, ...]
     velocity: tuple[float, ...]
     steps: tuple[int, int]
+    limit: Limit = field(default=heavy_ball_limit, repr=False, compare=False)
 
     @property
     def hyperparameters(self) -> Hyperparameters:

@@ -8,7 +8,6 @@ orders of magnitude.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,12 @@ from sgdtheory.spectrum import Spectrum
 from sgdtheory.testing.laws_of_flows import LinearProcess
 from sgdtheory.testing.laws_of_landscapes import rotation
 from sgdtheory.testing.run import Run
+from sgdtheory.testing.stable_limit import Limit, heavy_ball_limit
 from sgdtheory.update_rule import UpdateRule, dampened, heavy_ball, nesterov, plain_sgd
 
 __all__ = [
-    "Limit",
     "covariances",
     "datasets",
-    "heavy_ball_limit",
     "hyperparameters",
     "landscapes",
     "learning_rates",
@@ -41,17 +39,9 @@ __all__ = [
     "update_rules",
 ]
 
-Limit = Callable[[float], float]
-"""The largest stable ηh of a momentum."""
-
 _MOST_STEPS = 1000
 # β of these is the square of a binary fraction: with them (1 − √β)² has no rounding error.
 _ROOTS = (0.5, 0.75, 0.875, 0.96875)
-
-
-def heavy_ball_limit(momentum: float) -> float:
-    """2(1 + β): beyond it a direction of heavy ball runs away."""
-    return 2 * (1 + momentum)
 
 
 def momenta(memory: float = 100.0) -> st.SearchStrategy[float]:
@@ -205,7 +195,7 @@ def runs(
 
     Args:
         draw: Hypothesis's.
-        limit: the largest stable ηh of a momentum.
+        limit: the largest stable ηh of a momentum, as `limit_of` a rule has it.
         modes: directions at most.
         memory: the largest 1/(1 − β).
         most_steps: of either time.
@@ -225,9 +215,10 @@ def runs(
         return tuple(draw(values) for _ in range(size))
 
     y = each(one)
-    if draw(st.booleans()):
-        # Equal to the bit: what divides by a difference of curvatures fails.
-        y = y[:1] * size
+    # Equal to the bit, or nearly: what divides by a difference of curvatures fails.
+    apart = draw(st.sampled_from([None, 0.0, 2.0**-50, 2.0**-30]))
+    if apart is not None:
+        y = tuple(y[0] * (1 - apart * i) for i in range(size))
     share = draw(st.sampled_from([0.0, 0.5, 1.0]))
     decay = share * min(y) / eta
     return Run(
@@ -240,6 +231,7 @@ def runs(
         position=each(st.sampled_from([1.0, 0.0, -2.0])),
         velocity=each(st.sampled_from([0.0, 1.0, -0.5])),
         steps=(draw(step_counts(most_steps)), draw(step_counts(most_steps))),
+        limit=limit,
     )
 
 
