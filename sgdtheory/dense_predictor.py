@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sympy import ImmutableMatrix, Symbol
 
 from sgdtheory import symbols as s
-from sgdtheory.arrays import backend_of, detached, real
+from sgdtheory.arrays import backend_of, detached, real, shortened
 from sgdtheory.correlated_directions import DirectionPair
 from sgdtheory.crossovers import Crossovers
 from sgdtheory.derivation import Derivation
@@ -29,6 +29,7 @@ from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.landscape import Landscape
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
+from sgdtheory.number_checks import FARTHEST
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.sweeps import Sweep
 from sgdtheory.update_rule import UpdateRule
@@ -356,10 +357,10 @@ class DensePredictor:
             offset = real(value)
         except (TypeError, ValueError):
             raise ValueError(f"{name} = {value!r}: give numbers, one or (d,).") from None
-        if offset.shape not in ((), (size,)) or not np.all(np.isfinite(offset)):
+        if offset.shape not in ((), (size,)) or not np.all(np.abs(offset) <= FARTHEST / size):
             raise ValueError(
-                f"{name} = {value!r}: it must be finite and of shape ({size},), one per "
-                "coordinate of the landscape, or one number for all."
+                f"{name} = {shortened(value)}: it must be finite, at most {FARTHEST / size:g}, and "
+                f"of shape ({size},), one per coordinate of the landscape, or one number for all."
             )
         return np.asarray(np.broadcast_to(offset, size) @ self.landscape.eigenvectors)
 

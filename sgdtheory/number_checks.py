@@ -8,7 +8,10 @@ import numpy as np
 
 from sgdtheory.arrays import backend_of, detached, is_named, shortened
 
-__all__ = ["check_number", "check_numbers"]
+__all__ = ["FARTHEST", "check_number", "check_numbers"]
+
+FARTHEST = 1e150
+"""Of a start: beyond it a square, and with it a displacement, is no double."""
 
 
 def check_number(

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sgdtheory.arrays import detached, like
+from sgdtheory.arrays import detached, like, shortened
 from sgdtheory.evaluation import Evaluation
+from sgdtheory.number_checks import FARTHEST
 
 __all__ = ["PredictedMoments"]
 
@@ -116,8 +117,10 @@ class PredictedMoments(Evaluation):
                 f"{name} has shape {tuple(offset.shape)}: it must be one number or one per "
                 f"eigenvalue, ({len(self.spectrum)},), in the eigenbasis."
             )
-        if not np.all(np.isfinite(detached(offset))):
-            raise ValueError(f"{name} = {value}: it must be finite.")
+        if not np.all(np.abs(detached(offset)) <= FARTHEST):
+            raise ValueError(
+                f"{name} = {shortened(value)}: it must be finite, and at most {FARTHEST:g}."
+            )
         return offset
 
     def _start_covariance(self, value: Any) -> Any:

@@ -589,6 +589,7 @@ def test_the_exponent_has_no_step_zero(theory):
         ({"position": NAN}, "position = nan"),
         ({"position": 1.0, "velocity": [1.0, 2.0]}, r"velocity has shape \(2,\).*\(3,\)"),
         ({"position": 1.0, "velocity": INF}, "velocity = inf"),
+        ({"position": 1e308}, r"position = 1e\+308: it must be finite, and at most 1e\+150"),
     ],
 )
 def test_a_start_that_is_no_point_is_refused_by_name(theory, start, said):
