@@ -36,19 +36,18 @@ def _block_sums(current: Any, previous: Any, start: Any) -> tuple[float, float]:
     return step, way
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDERED)
+@njit(cache=True, nogil=True)
 def _measure_block(
     task: int, current: Any, previous: Any, start: Any, local: Any, total: Any
 ) -> None:
-    """Squared differences of one block of one row; its part of `previous` becomes `current`."""
+    """Squared differences of one block of one row."""
     # prange counts without a sign, and a quotient of both kinds would be a float.
     row, block = divmod(np.int64(task), local.shape[1])
     first = block * _BLOCK
     last = min(current.shape[1], first + _BLOCK)
-    now = current[row, first:last]
-    sums = _block_sums(now, previous[row, first:last], start[row, first:last])
-    local[row, block], total[row, block] = sums
-    previous[row, first:last] = now
+    local[row, block], total[row, block] = _block_sums(
+        current[row, first:last], previous[row, first:last], start[row, first:last]
+    )
 
 
 # Two functions: one that is compiled twice would share its place in Numba's cache, and its threads.
@@ -80,33 +79,31 @@ class Displacement:
         replicas: int = 1,
         start: torch.Tensor | None = None,
     ) -> None:
-        self._parameters = parameters
-        self._replicas = replicas
-        lengths = [parameter.numel() // replicas for parameter in parameters]
-        ends = np.cumsum(lengths).tolist()
-        self.places = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+        self._parameters, self._replicas = parameters, replicas
+        self._rows = self._viewed()
+        ends = np.cumsum([row.shape[1] for row in self._rows]).tolist()
+        self.places = [
+            slice(end - row.shape[1], end) for end, row in zip(ends, self._rows, strict=True)
+        ]
         self.previous = self.flat()
         self.start = self.previous.clone() if start is None else start.to(self.previous)
         if self.previous.device.type == "cpu":
-            self._plan_blocks(lengths)
+            self._now = torch.empty_like(self.previous)
+            self._sums = np.empty((2, replicas, -(-ends[-1] // _BLOCK)))
+            self._kernel = _threads if self.previous.numel() >= _MANY else _one_thread
 
-    def _plan_blocks(self, lengths: Sequence[int]) -> None:
-        blocks = [-(-length // _BLOCK) for length in lengths]
-        ends = np.cumsum(blocks).tolist()
-        self._sums = np.empty((2, self._replicas, ends[-1]))
-        self._views = [
-            (
-                self.previous[:, place].numpy(),
-                self.start[:, place].numpy(),
-                *self._sums[:, :, end - count : end],
-                _threads if self._replicas * length >= _MANY else _one_thread,
-            )
-            for place, end, count, length in zip(self.places, ends, blocks, lengths, strict=True)
-        ]
+    def _viewed(self) -> list[torch.Tensor]:
+        return [p.detach().reshape(self._replicas, -1) for p in self._parameters]
 
     def rows(self) -> list[torch.Tensor]:
         """Each parameter as (R, its share of P); a view where its memory is in order."""
-        return [p.detach().reshape(self._replicas, -1) for p in self._parameters]
+        # An optimizer writes where they are; what has moved, or was copied, is looked at anew.
+        if any(
+            row.data_ptr() != p.data_ptr()
+            for row, p in zip(self._rows, self._parameters, strict=True)
+        ):
+            self._rows = self._viewed()
+        return self._rows
 
     def flat(self) -> torch.Tensor:
         """A copy of all parameters, (R, P)."""
@@ -121,10 +118,10 @@ class Displacement:
         if self.previous.device.type != "cpu":
             self._measure_by_torch(out)
             return
-        for row, (previous, start, local, total, kernel) in zip(
-            self.rows(), self._views, strict=True
-        ):
-            kernel(row.numpy(), previous, start, local, total)
+        torch.cat(self.rows(), dim=1, out=self._now)
+        vectors = (each.numpy() for each in (self._now, self.previous, self.start))
+        self._kernel(*vectors, *self._sums)
+        self.previous, self._now = self._now, self.previous
         out.numpy()[:] = self._sums.sum(axis=-1)
 
     def _measure_by_torch(self, out: torch.Tensor) -> None:
