@@ -89,8 +89,10 @@ CHAPTERS = (
     "plotting",
     "testing",
     "hypothesis_entry_point",
-    "__main__",
     "__init__",
+    # Commands go in by the front door, as their users do.
+    "commands",
+    "__main__",
 )
 # Likewise inside the chapters that are folders.
 LOWERING = (
@@ -189,7 +191,16 @@ TESTING = (
     "simulation",
     "__init__",
 )
+COMMANDS = (
+    "letters",
+    "typed_expressions",
+    "settings",
+    "pictures",
+    "advising",
+    "__init__",
+)
 FOLDERS = {
+    "commands": COMMANDS,
     "advice": ADVICE,
     "spectra": SPECTRA,
     "lowering": LOWERING,
