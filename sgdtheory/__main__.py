@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 _WRONG_INPUT = 2
 _INTERRUPTED = 130
-_SHELLS = ("bash", "zsh", "tcsh", "fish")
+_SHELLS = (["bash"], ["zsh"], ["tcsh"], ["fish"])
 _DESCRIPTION = """The statistical physics of stochastic gradient descent: derived and predicted.
 
 Each command has examples: sgdtheory derive --help. sgdtheory --version prints the version,
@@ -38,10 +38,8 @@ def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         print(f"sgdtheory {sgdtheory.__version__}")
         return
-    if arguments[:1] == ["--tyro-print-completion"] and arguments[1:] not in map(
-        lambda shell: [shell], _SHELLS
-    ):
-        raise ValueError(f"--tyro-print-completion: give one shell of {', '.join(_SHELLS)}.")
+    if arguments[:1] == ["--tyro-print-completion"] and arguments[1:2] not in _SHELLS:
+        raise ValueError("--tyro-print-completion: give one shell of bash, zsh, tcsh and fish.")
     tyro = _tyro()
     # Commands are declared in types of tyro.
     from sgdtheory.commands import COMMANDS

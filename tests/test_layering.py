@@ -194,9 +194,16 @@ TESTING = (
 COMMANDS = (
     "letters",
     "typed_expressions",
+    "step_counts",
+    "tables",
     "settings",
     "pictures",
+    "code_files",
+    "derived_results",
+    "predicted_tables",
     "advising",
+    "deriving",
+    "predicting",
     "__init__",
 )
 FOLDERS = {

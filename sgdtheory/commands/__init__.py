@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sgdtheory.commands.advising import advise
+from sgdtheory.commands.deriving import derive
+from sgdtheory.commands.predicting import predict
 
 __all__ = ["COMMANDS"]
 
-COMMANDS: dict[str, Callable[..., None]] = {"advise": advise}
+COMMANDS: dict[str, Callable[..., None]] = {"advise": advise, "derive": derive, "predict": predict}

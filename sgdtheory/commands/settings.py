@@ -11,7 +11,7 @@ from sympy import Symbol
 import sgdtheory as sgd
 from sgdtheory import symbols as s
 
-__all__ = ["RuleName", "Settings", "TheoryName", "named_rule"]
+__all__ = ["RuleName", "SamplingName", "Settings", "TheoryName", "named_rule"]
 
 RuleName = Literal["heavy_ball", "nesterov", "plain_sgd", "dampened", "quasi_hyperbolic"]
 SamplingName = Literal["with_replacement", "epochs", "fixed_order"]

@@ -112,7 +112,9 @@ class _Reader:
         if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
             left, right = (self.read(side, depth + 1) for side in (node.left, node.right))
             return self._combined(node, left, right)
-        self.refuse_node(node, f"{_KINDS.get(type(node), 'is no arithmetic')}. {self._grammar}")
+        return self.refuse_node(
+            node, f"{_KINDS.get(type(node), 'is no arithmetic')}. {self._grammar}"
+        )
 
     def _letter(self, node: ast.Name) -> _Sized:
         if node.id not in self.letters:
