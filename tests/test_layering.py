@@ -200,6 +200,7 @@ COMMANDS = (
     "pictures",
     "code_files",
     "derived_results",
+    "formulas",
     "predicted_tables",
     "advising",
     "deriving",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sympy import Abs, Basic, Derivative, Expr, Max, Set
 from sympy.core.function import AppliedUndef
@@ -28,12 +28,12 @@ def _lowered(name: str, value: object, backend: str) -> sgd.LoweredFunction:
             "or markdown."
         )
     # |x| has no meaning in the back ends, and the larger of x and −x has.
-    value = value.replace(Abs, lambda x: Max(x, -x))
-    arguments = cast(Any, in_order(value.free_symbols))
+    computed: Any = value.replace(Abs, lambda x: Max(x, -x))
+    arguments: Any = in_order(computed.free_symbols)
     if backend in _PYTHON:
         # One source for all of them: neither torch nor numba has to be here.
-        return sgd.lower(value, arguments)
-    return sgd.lower(value, arguments, backend, name)
+        return sgd.lower(computed, arguments)
+    return sgd.lower(computed, arguments, backend, name)
 
 
 def _names_functions(value: Basic) -> bool:

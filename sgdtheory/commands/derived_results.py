@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from sympy import Eq, Expr
+from sympy import Eq, Expr, expand_func
+from sympy.matrices import MatrixBase
 
 import sgdtheory as sgd
 from sgdtheory import symbols as s
+from sgdtheory.derivation import Formula
 
 __all__ = ["RESULTS", "Derived", "Question", "derived"]
 
@@ -81,7 +83,7 @@ class Derived(NamedTuple):
         derivation: the steps.
     """
 
-    value: object
+    value: Formula | sgd.ScalingTable
     derivation: sgd.Derivation
 
 
@@ -234,22 +236,29 @@ RESULTS: dict[str, Result] = {
 }
 
 
-def derived(name: str, question: Question) -> Derived:
+def derived(name: str, question: Question, *, textbook: bool = False) -> Derived:
     """A result, its last step the result itself.
 
     Args:
         name: of `RESULTS`.
         question: of what.
+        textbook: whether functions of continuous time become exponentials, sines and cosines.
 
     >>> derived("mass", Question(sgd.heavy_ball())).value
     eta*(beta + 1)/2
     """
     result = RESULTS[name]
     value, derivation = result.derive(question)
-    if isinstance(value, sgd.ScalingTable) or _ends_with(derivation, value):
+    if isinstance(value, sgd.ScalingTable):
         return Derived(value, derivation)
-    words = name.replace("_", " ")
-    return Derived(value, derivation.then(words.capitalize(), f"The result: {result.line}.", value))
+    if textbook and isinstance(value, MatrixBase):
+        value = value.applyfunc(expand_func)
+    elif textbook and isinstance(value, Expr):
+        value = expand_func(value)
+    if not _ends_with(derivation, value):
+        title = name.replace("_", " ").capitalize()
+        derivation = derivation.then(title, f"The result: {result.line}.", value)
+    return Derived(value, derivation)
 
 
 def _ends_with(derivation: sgd.Derivation, value: object) -> bool:

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from sympy import Expr, expand_func, latex
-from sympy.matrices import MatrixBase
+from sympy import Expr
 
 import sgdtheory as sgd
-from sgdtheory import symbols as s
 from sgdtheory.commands.code_files import code_of, write_code
-from sgdtheory.commands.derived_results import RESULTS, Derived, Question, derived
+from sgdtheory.commands.derived_results import RESULTS, Question, derived
+from sgdtheory.commands.formulas import FORMATS, written
 from sgdtheory.commands.letters import CURVATURE_LETTERS, MEANINGS, RULE_LETTERS
 from sgdtheory.commands.settings import RuleName, SamplingName, TheoryName, named_rule
-from sgdtheory.commands.tables import aligned
 from sgdtheory.commands.typed_expressions import read_expression
 
 __all__ = ["derive"]
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     ResultName = str
 else:
     ResultName = tyro.extras.literal_type_from_choices(RESULTS)
-
-_WRITTEN = ("text", "latex", "markdown")
 
 
 @tyro.conf.configure(tyro.conf.DisallowNone)
@@ -93,11 +89,9 @@ def derive(
         _letters("--noise", noise),
         _letters("--curvature", curvature),
     )
-    answer = derived(result, question)
-    if textbook and isinstance(answer.value, Expr | MatrixBase):
-        answer = answer._replace(value=_textbook(answer.value))
-    if format in _WRITTEN:
-        _deliver(_written(answer, format, steps), output)
+    answer = derived(result, question, textbook=textbook)
+    if format in FORMATS:
+        _deliver(written(answer, format, steps=steps), output)
         return
     if steps:
         raise ValueError(
@@ -151,49 +145,6 @@ def _theory(result: str, theory: TheoryName | None, order: int, sampling: str) -
             + (", or give --theory discrete." if "discrete" in theories else ".")
         )
     return meant
-
-
-def _textbook(value: Expr | MatrixBase) -> Any:
-    return value.applyfunc(expand_func) if isinstance(value, MatrixBase) else expand_func(value)
-
-
-def _written(answer: Derived, format: str, steps: bool) -> str:
-    value, derivation = answer
-    if isinstance(value, sgd.ScalingTable):
-        shown = _table(value, format)
-    else:
-        shown = {
-            "text": str,
-            "latex": latex,
-            "markdown": lambda x: f"$$\n{latex(x)}\n$$",
-        }[format](value)
-    if not steps:
-        return shown
-    told = {
-        "text": str,
-        "latex": sgd.Derivation.latex,
-        "markdown": sgd.Derivation.markdown,
-    }[format](derivation)
-    # The last step of an expression is the expression.
-    return f"{told}\n\n{shown}" if isinstance(value, sgd.ScalingTable) else told
-
-
-def _table(table: sgd.ScalingTable, format: str) -> str:
-    if format == "markdown":
-        return table.markdown()
-    settings = (s.eta, 1 - s.beta, s.S, s.h, s.lamda)
-    write = latex if format == "latex" else str
-    rows = [["", "leading order", *map(write, settings)]] + [
-        [law.name.replace("_", " "), write(law.leading)]
-        + [write(law.exponents.get(x, 0)) for x in settings]
-        for law in table.laws
-    ]
-    if format == "text":
-        return aligned(rows)
-    lines = [" & ".join([row[0], *(f"${entry}$" for entry in row[1:])]) for row in rows]
-    lines[0] = lines[0].replace("$leading order$", "leading order")
-    inner = " \\\\\n".join(lines)
-    return f"\\begin{{tabular}}{{l{'c' * (len(rows[0]) - 1)}}}\n{inner}\n\\end{{tabular}}"
 
 
 def _about(result: str, question: Question) -> str:

@@ -9,12 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from sgdtheory.plotting import COLOURS, axes_for
-
 __all__ = ["draw_columns", "save_picture"]
 
-_STYLES = ("-", "--", "-.", ":", "-")
-_AXES = {"step": "updates k", "eigenvalue": "eigenvalue ρ"}
+_STYLES = ("-", "--", "-.", ":")
+# By table: the horizontal axis, its label, the curves, and what they are.
+_CURVES = {
+    "displacement": ("step", "updates k", ("displacement",), "displacement E|Δ|²"),
+    "parts": (
+        "step",
+        "updates k",
+        ("displacement", "drift", "relaxation", "noise"),
+        "displacement E|Δ|²",
+    ),
+    "variances": (
+        "eigenvalue",
+        "eigenvalue ρ",
+        ("position_variance", "velocity_variance"),
+        "stationary variance",
+    ),
+}
 
 
 def save_picture(draw: Callable[[], Any], path: Path) -> None:
@@ -33,55 +46,47 @@ def save_picture(draw: Callable[[], Any], path: Path) -> None:
     draw().savefig(path, dpi=150)
 
 
-def draw_columns(columns: Mapping[str, Sequence[Any]]) -> Any:
-    """Positive numbers against steps or eigenvalues, in doubly logarithmic axes.
-
-    An exponent has axes of its own below.
+def draw_columns(of: str, columns: Mapping[str, Sequence[Any]]) -> Any:
+    """Positive numbers of a table in doubly logarithmic axes; an exponent in axes of its own below.
 
     Args:
-        columns: of `predict`, the first of them the horizontal axis.
+        of: the table, as of `predict`.
+        columns: by name.
 
     Returns:
         The matplotlib Figure.
 
     Raises:
-        ValueError: for a line a step and direction, which is no curve.
+        ValueError: for a table with a line a step and direction, which is no curve.
+        ImportError: without matplotlib.
     """
-    if {"step", "eigenvalue"} <= set(columns):
+    if of not in _CURVES:
         raise ValueError(
-            "--plot: a line a step and direction is no curve. Plot displacement, parts or "
-            "variances, or draw from --format csv."
+            f"--plot: {of} has a line a step and direction, which is no curve. Plot "
+            f"{', '.join(_CURVES)}, or draw from --format csv."
         )
-    horizontal = next(iter(columns))
+    # Loaded where one is drawn: help and tables need no picture.
+    from sgdtheory.plotting import COLOURS, axes_for
+
+    horizontal, below, names, beside = _CURVES[of]
     figure = axes_for().figure
     figure.clear()
     rows = 2 if "exponent" in columns else 1
     figure.set_size_inches(6, 3.5 * rows)
     panels = np.atleast_1d(figure.subplots(rows, 1, sharex=True))
     x = np.asarray(columns[horizontal])
-    order = np.argsort(x)
-    names = [name for name in columns if name not in (horizontal, "count", "exponent", "regime")]
+    order = np.argsort(x, kind="stable")
     for name, style, colour in zip(names, _STYLES, COLOURS, strict=False):
-        y = np.asarray(columns[name], dtype=float)
-        shown = np.where(np.isfinite(y) & (y > 0), y, np.nan)
-        marker = "." if horizontal == "eigenvalue" else ""
-        panels[0].plot(
-            x[order], shown[order], style, marker=marker, color=colour, label=words(name)
-        )
-    panels[0].set(xscale="log", yscale="log")
-    panels[0].legend(fontsize="small")
+        y = np.asarray(columns[name], dtype=np.float64)[order]
+        if np.any(y > 0):
+            shown = np.where(y > 0, y, np.nan)
+            panels[0].plot(x[order], shown, style, color=colour, label=name.replace("_", " "))
+    panels[0].set(xscale="log", yscale="log", ylabel=beside)
+    if len(names) > 1:
+        panels[0].legend(fontsize="small")
     if rows == 2:
-        panels[1].plot(x[order], np.asarray(columns["exponent"])[order], color=COLOURS[6])
+        panels[1].plot(x[order], np.asarray(columns["exponent"])[order], color=COLOURS[0])
         panels[1].axhline(1, color="0.6", linewidth=0.8)
         panels[1].set(ylabel="local exponent")
-    panels[-1].set(xlabel=_AXES[horizontal])
+    panels[-1].set(xlabel=below)
     return figure
-
-
-def words(name: str) -> str:
-    """A column's name as a legend has it.
-
-    >>> words("position_variance")
-    'position variance'
-    """
-    return name.replace("_", " ")

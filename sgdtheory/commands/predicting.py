@@ -49,7 +49,7 @@ def predict(
     """
     columns = TABLES[of](Asked(settings, read_steps(steps)))
     if plot is not None:
-        save_picture(lambda: draw_columns(columns), plot)
+        save_picture(lambda: draw_columns(of, columns), plot)
     if format == "json":
         text = f"{as_json(columns, of=of, settings=_told(settings))}\n"
     else:

@@ -123,7 +123,7 @@ class _Reader:
 
     def _number(self, node: ast.Constant) -> _Sized:
         value = node.value
-        if type(value) not in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             self.refuse_node(node, f"is no real number. {self._grammar}")
         mantissa = self.text[node.col_offset : node.end_col_offset].lower().partition("e")[0]
         vanished = value == 0 and isinstance(value, float) and re.search("[1-9]", mantissa)
