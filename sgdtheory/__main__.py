@@ -34,6 +34,18 @@ def _tyro() -> Any:
     return tyro
 
 
+def _joined(arguments: list[str]) -> list[str]:
+    """Values that begin with a minus sign, joined to their options: else they look like options."""
+    joined: list[str] = []
+    for argument in arguments:
+        value = argument.startswith("-") and not argument.startswith("--") and argument != "-h"
+        if value and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         print(f"sgdtheory {sgdtheory.__version__}")
@@ -48,7 +60,7 @@ def _run(arguments: list[str]) -> None:
         COMMANDS,
         prog="sgdtheory",
         description=_DESCRIPTION,
-        args=arguments or ["--help"],
+        args=_joined(arguments) or ["--help"],
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from sympy import Expr
@@ -18,17 +19,10 @@ from sgdtheory.commands.typed_expressions import read_expression
 
 __all__ = ["derive"]
 
-if TYPE_CHECKING:
-    ResultName = str
-else:
-    ResultName = tyro.extras.literal_type_from_choices(RESULTS)
-
 
 @tyro.conf.configure(tyro.conf.DisallowNone)
 def derive(
-    result: tyro.conf.Positional[
-        Annotated[ResultName | None, tyro.conf.arg(metavar="RESULT")]
-    ] = None,
+    result: tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="RESULT")]] = None,
     list: bool = False,
     theory: TheoryName | None = None,
     rule: RuleName | None = None,
@@ -79,8 +73,8 @@ def derive(
     if list:
         _deliver(_listed(), output)
         return
-    if result is None:
-        raise ValueError("RESULT: none was given. Give one that sgdtheory derive --list names.")
+    if result not in RESULTS:
+        raise ValueError(_unknown(result))
     question = Question(
         _rule(rule, velocity, position, gradient_at),
         _theory(result, theory, order, sampling),
@@ -102,6 +96,15 @@ def derive(
         print(code_of(result, answer.value, format, about), end="")
     else:
         write_code(result, answer.value, format, about, output)
+
+
+def _unknown(result: str | None) -> str:
+    known = "sgdtheory derive --list names them."
+    if result is None:
+        return f"RESULT: none was given. {known}"
+    near = get_close_matches(result.replace("-", "_"), RESULTS, n=2, cutoff=0.5)
+    meant = f" Is {' or '.join(near)} meant?" if near else ""
+    return f"RESULT: {result!r} is not among the results.{meant} {known}"
 
 
 def _rule(
