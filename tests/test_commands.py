@@ -295,6 +295,7 @@ WRONG_DERIVATIONS = {
     "is not linear in theta, v, g": ["mass", "--velocity", "v*v", "--position", "theta"],
     "'exit()', at character 1": ["mass", "--velocity", "exit()", "--position", "theta"],
     "--noise: 'eta'": ["map", "--noise", "eta"],
+    "--curvature 1: slow_loss is not of one": ["slow_loss", "--curvature", "1"],
     "a stationary state needs one above 0": ["displacement", "--curvature", "-1"],
     "stability is a set": ["stability", "--format", "c"],
     "scaling_laws is a table": ["scaling_laws", "--format", "numpy"],
@@ -581,3 +582,11 @@ def test_help_loads_no_library_that_it_does_not_need():
     out, err = process(code, stdout=subprocess.PIPE).communicate()
     assert err == ""
     assert out.splitlines()[-1] == "set()"
+
+
+def test_an_interrupted_command_ends_without_a_word(run, monkeypatch):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sgdtheory.__main__._run", interrupted)
+    assert run("derive", "mass") == (130, "", "")

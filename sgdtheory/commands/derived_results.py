@@ -69,10 +69,10 @@ class Question:
         """The theory's clock as a symbol."""
         return s.k if self.theory == DISCRETE else s.t
 
-    def inserted(self, expression: Expr) -> Expr:
+    def inserted(self, formula: Formula) -> Formula:
         """A result in Σ and h, with the noise and the curvature that were given."""
         given = {s.Sigma: self.noise, s.h: self.curvature}
-        return expression.subs({x: y for x, y in given.items() if y is not None})
+        return formula.xreplace({x: y for x, y in given.items() if y is not None})
 
 
 class Derived(NamedTuple):
@@ -94,20 +94,19 @@ class Result(NamedTuple):
         line: what it is.
         theories: in which it exists, the first by default; none where the rule alone decides.
         derive: the result.
+        of_direction: whether it is of one eigen-direction, with a noise and a curvature.
     """
 
     line: str
     theories: tuple[str, ...]
     derive: Callable[[Question], Derived]
+    of_direction: bool = True
 
 
 def _of_equation(name: str) -> Callable[[Question], Derived]:
     def derive(question: Question) -> Derived:
-        value = getattr(question.langevin, name)
-        return Derived(
-            value if isinstance(value, Eq) else question.inserted(value),
-            question.langevin.derivation,
-        )
+        value = question.inserted(getattr(question.langevin, name))
+        return Derived(value, question.langevin.derivation)
 
     return derive
 
@@ -203,11 +202,11 @@ RESULTS: dict[str, Result] = {
     "autocovariance": Result("E[x x₀ᵀ] in the stationary state", _BOTH, _in_time("autocovariance")),
     "displacement": Result("E|θ − θ₀|² from a stationary start", _BOTH, _in_time("displacement")),
     "implicit_regularization": Result(
-        "c in the loss L + c L'² that the slow mean descends", _RULE, _slow("factor")
+        "c in the loss L + c L'² that the slow mean descends", _RULE, _slow("factor"), False
     ),
-    "slow_loss": Result("that loss", _RULE, _slow("modified_loss")),
+    "slow_loss": Result("that loss", _RULE, _slow("modified_loss"), False),
     "scaling_laws": Result(
-        "every observable to leading order in η, and its powers", _RULE, _scaling_laws
+        "every observable to leading order in η, and its powers", _RULE, _scaling_laws, False
     ),
     "stationary_variance": Result(
         "variance of the position", _RULE, _observable("stationary_variance")

@@ -80,8 +80,8 @@ def derive(
         _theory(result, theory, order, sampling),
         order,
         sampling,
-        _letters("--noise", noise),
-        _letters("--curvature", curvature),
+        _letters(result, "--noise", noise),
+        _letters(result, "--curvature", curvature),
     )
     answer = derived(result, question, textbook=textbook)
     if format in FORMATS:
@@ -126,8 +126,15 @@ def _rule(
     return sgd.UpdateRule(**expressions)
 
 
-def _letters(option: str, text: str | None) -> Expr | None:
-    return None if text is None else read_expression(option, text, CURVATURE_LETTERS)
+def _letters(result: str, option: str, text: str | None) -> Expr | None:
+    if text is None:
+        return None
+    if not RESULTS[result].of_direction:
+        raise ValueError(
+            f"{option} {text}: {result} is not of one direction of given noise and curvature. "
+            "Leave it out."
+        )
+    return read_expression(option, text, CURVATURE_LETTERS)
 
 
 def _theory(result: str, theory: TheoryName | None, order: int, sampling: str) -> str:
