@@ -89,8 +89,10 @@ CHAPTERS = (
     "plotting",
     "testing",
     "hypothesis_entry_point",
-    "__main__",
     "__init__",
+    # Commands go in by the front door, as their users do.
+    "commands",
+    "__main__",
 )
 # Likewise inside the chapters that are folders.
 LOWERING = (
@@ -192,7 +194,24 @@ TESTING = (
     "simulation",
     "__init__",
 )
+COMMANDS = (
+    "letters",
+    "typed_expressions",
+    "step_counts",
+    "tables",
+    "settings",
+    "pictures",
+    "code_files",
+    "derived_results",
+    "formulas",
+    "predicted_tables",
+    "advising",
+    "deriving",
+    "predicting",
+    "__init__",
+)
 FOLDERS = {
+    "commands": COMMANDS,
     "advice": ADVICE,
     "spectra": SPECTRA,
     "lowering": LOWERING,

@@ -1,0 +1,13 @@
+"""The commands of `sgdtheory`, a function each; tyro makes options of their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sgdtheory.commands.advising import advise
+from sgdtheory.commands.deriving import derive
+from sgdtheory.commands.predicting import predict
+
+__all__ = ["COMMANDS"]
+
+COMMANDS: dict[str, Callable[..., None]] = {"advise": advise, "derive": derive, "predict": predict}

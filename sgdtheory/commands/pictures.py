@@ -1,0 +1,92 @@
+"""Pictures that a command writes to a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["draw_columns", "save_picture"]
+
+_STYLES = ("-", "--", "-.", ":")
+# By table: the horizontal axis, its label, the curves, and what they are.
+_CURVES = {
+    "displacement": ("step", "updates k", ("displacement",), "displacement E|Δ|²"),
+    "parts": (
+        "step",
+        "updates k",
+        ("displacement", "drift", "relaxation", "noise"),
+        "displacement E|Δ|²",
+    ),
+    "variances": (
+        "eigenvalue",
+        "eigenvalue ρ",
+        ("position_variance", "velocity_variance"),
+        "stationary variance",
+    ),
+}
+
+
+def save_picture(draw: Callable[[], Any], path: Path) -> None:
+    """Write a figure in the format that the file's name ends in.
+
+    Args:
+        draw: makes the matplotlib Figure.
+        path: of the file.
+
+    Raises:
+        OSError: for a file that cannot be written.
+        ValueError: for a format that matplotlib does not write.
+    """
+    # A picture in a file needs no display.
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    draw().savefig(path, dpi=150)
+
+
+def draw_columns(of: str, columns: Mapping[str, Sequence[Any]]) -> Any:
+    """Positive numbers of a table in doubly logarithmic axes; an exponent in axes of its own below.
+
+    Args:
+        of: the table, as of `predict`.
+        columns: by name.
+
+    Returns:
+        The matplotlib Figure.
+
+    Raises:
+        ValueError: for a table with a line a step and direction, which is no curve.
+        ImportError: without matplotlib.
+    """
+    if of not in _CURVES:
+        raise ValueError(
+            f"--plot: {of} has a line a step and direction, which is no curve. Plot "
+            f"{', '.join(_CURVES)}, or draw from --format csv."
+        )
+    # Loaded where one is drawn: help and tables need no picture.
+    from sgdtheory.plotting import COLOURS, axes_for
+
+    horizontal, below, names, beside = _CURVES[of]
+    figure = axes_for().figure
+    figure.clear()
+    rows = 2 if "exponent" in columns else 1
+    figure.set_size_inches(6, 3.5 * rows)
+    panels = np.atleast_1d(figure.subplots(rows, 1, sharex=True))
+    x = np.asarray(columns[horizontal])
+    order = np.argsort(x, kind="stable")
+    for name, style, colour in zip(names, _STYLES, COLOURS, strict=False):
+        y = np.asarray(columns[name], dtype=np.float64)[order]
+        if np.any(y > 0):
+            shown = np.where(y > 0, y, np.nan)
+            panels[0].plot(x[order], shown, style, color=colour, label=name.replace("_", " "))
+    panels[0].set(xscale="log", yscale="log", ylabel=beside)
+    if len(names) > 1:
+        panels[0].legend(fontsize="small")
+    if rows == 2:
+        panels[1].plot(x[order], np.asarray(columns["exponent"])[order], color=COLOURS[0])
+        panels[1].axhline(1, color="0.6", linewidth=0.8)
+        panels[1].set(ylabel="local exponent")
+    panels[-1].set(xlabel=below)
+    return figure
