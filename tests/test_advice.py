@@ -524,7 +524,7 @@ def test_the_picture_shows_the_displacement_its_parts_and_the_regimes():
     )
     np.testing.assert_allclose(lines["drift"][1] + lines["noise"][1], total, rtol=1e-12)
     assert slope.lines[0].get_xdata().tolist() == steps.tolist()
-    names = {text.get_text() for text in slope.texts}
+    names = {text.get_text() for text in growth.texts}
     assert {"velocity forgotten", "run's length"} <= names
     labels = [text.get_text() for text in regimes.get_legend().get_texts()]
     assert {"underdamped", "overdamped", "unstable beyond"} <= set(labels)

@@ -175,6 +175,20 @@ ADVICE = (
     "batch_doubling",
     "__init__",
 )
+PLOTTING = (
+    "canvas",
+    "measured_points",
+    "compared_models",
+    "counted_eigenvalues",
+    "growth_curves",
+    "planes",
+    "phase_portrait",
+    "loss_profile",
+    "regime_map",
+    "hyperparameter_panels",
+    "run_at_a_glance",
+    "__init__",
+)
 TESTING = (
     "run",
     "law",
@@ -195,6 +209,7 @@ FOLDERS = {
     "lowering": LOWERING,
     "ensembles": ENSEMBLES,
     "fits": FITS,
+    "plotting": PLOTTING,
     "testing": TESTING,
 }
 ORDER = [

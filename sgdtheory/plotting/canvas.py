@@ -1,0 +1,263 @@
+"""Where pictures are drawn, and how: one way to matplotlib, one set of colours and lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdtheory.arrays import shortened
+
+__all__ = [
+    "COLOURS",
+    "CONFIDENCE",
+    "LEVELS",
+    "LINES",
+    "PARTS",
+    "REGIMES",
+    "axes_for",
+    "draw_levels",
+    "draw_measured",
+    "legend_above",
+    "level_lines",
+    "mark_updates",
+    "names_without_crowding",
+    "new_figure",
+    "only_decades",
+    "row_of_axes",
+]
+
+# Okabe and Ito's colours, which the colour-blind tell apart, the darkest first.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Lines differ in their dashes, too, for prints in black and white.
+_DASHES: tuple[Any, ...] = (
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (8, 2)),
+    (0, (5, 1, 1, 1, 1, 1)),
+    (0, (2, 1)),
+)
+LINES = tuple(
+    {"color": colour, "linestyle": dashes} for colour, dashes in zip(COLOURS, _DASHES, strict=True)
+)
+# Of a displacement.
+PARTS = {
+    "total": {"color": COLOURS[6], "linestyle": "-"},
+    "drift": {"color": COLOURS[1], "linestyle": "--"},
+    "relaxation": {"color": COLOURS[0], "linestyle": ":"},
+    "noise": {"color": COLOURS[2], "linestyle": "-."},
+}
+# Face and hatching of the regimes of damping.
+REGIMES = {
+    "overdamped": (COLOURS[5], ""),
+    "critical": (COLOURS[4], "xx"),
+    "underdamped": (COLOURS[3], "//"),
+    "alternating": (COLOURS[2], "\\\\"),
+}
+CONFIDENCE = 0.95
+# Standard deviations at which a density is outlined.
+LEVELS = (1, 2, 3)
+# Steps nearer than this factor, as names of 8 points are on an axis of some decades, share a name.
+_CROWDED = 1.6
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError(
+            "pictures are drawn by matplotlib, which is not installed. Run pip install "
+            "'sgdtheory[plot]'."
+        ) from None
+    return plt
+
+
+def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> Any:
+    """Axes of a new figure, an array of them where there are several.
+
+    Args:
+        width: of the figure, in inches.
+        height: likewise.
+        columns: of axes.
+        rows: likewise.
+
+    Raises:
+        ImportError: when matplotlib is not installed, with the command that installs it.
+    """
+    return _pyplot().subplots(rows, columns, figsize=(width, height), layout="constrained")[1]
+
+
+def axes_for(ax: Any = None, width: float = 5.0, height: float = 3.4) -> Any:
+    """The Axes that were given, or those of a new figure.
+
+    Args:
+        ax: matplotlib Axes, or None.
+        width: of a new figure, in inches.
+        height: likewise.
+
+    Raises:
+        ImportError: when matplotlib is not installed, with the command that installs it.
+        ValueError: for what is no Axes.
+    """
+    if ax is None:
+        return new_figure(width, height)
+    if not isinstance(ax, _pyplot().Axes):
+        raise ValueError(f"ax = {shortened(ax)}: give one matplotlib Axes, or None.")  # noqa: TRY004
+    return ax
+
+
+def row_of_axes(axes: Any, count: int, width: float = 3.0, height: float = 3.0) -> Any:
+    """As many Axes as asked for, in an array of one row: those that were given, or new ones.
+
+    Args:
+        axes: matplotlib Axes, or None.
+        count: how many.
+        width: of each new one, in inches.
+        height: likewise.
+
+    Raises:
+        ImportError: when matplotlib is not installed.
+        ValueError: for another number of Axes, or what are none.
+    """
+    if axes is None:
+        axes = new_figure(width * count, height, count)
+    given = np.ravel(np.asarray(axes, dtype=object))
+    if len(given) != count or not all(isinstance(one, _pyplot().Axes) for one in given):
+        raise ValueError(f"axes = {shortened(axes)}: give {count} matplotlib Axes, or None.")
+    return given
+
+
+def legend_above(axes: Any, columns: int = 2) -> None:
+    """A legend above the axes, where it hides nothing.
+
+    Args:
+        axes: that have something to name.
+        columns: of the legend.
+    """
+    axes.legend(
+        fontsize="small",
+        frameon=False,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=columns,
+        borderaxespad=0.2,
+    )
+
+
+def level_lines(covariance: NDArray[Any]) -> list[NDArray[np.float64]]:
+    """Ellipses of one, two and three standard deviations in a plane, (points, 2) each.
+
+    Args:
+        covariance: (2, 2).
+
+    >>> float(level_lines(np.diag([4.0, 1.0]))[2][:, 0].max())
+    6.0
+    """
+    root = np.linalg.cholesky(covariance)
+    angle = np.linspace(0, 2 * np.pi, 361)
+    unit = np.array([np.cos(angle), np.sin(angle)])
+    return [np.asarray((level * root @ unit).T) for level in LEVELS]
+
+
+def draw_levels(axes: Any, covariance: NDArray[Any], label: str) -> None:
+    """These ellipses as lines, each with its number of standard deviations.
+
+    Args:
+        axes: to draw in.
+        covariance: (2, 2).
+        label: in the legend.
+    """
+    for level, line in zip(LEVELS, level_lines(covariance), strict=True):
+        name = label if level == LEVELS[0] else None
+        axes.plot(*line.T, "-", color=COLOURS[0], linewidth=1, zorder=1, label=name)
+        axes.annotate(
+            f"{level}σ",
+            line[np.argmin(line[:, 1])],
+            xytext=(0, -2),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize="x-small",
+            color=COLOURS[0],
+        )
+
+
+def only_decades(axes: Any) -> None:
+    """No labels between the decades of a logarithmic y axis, where two decades are labelled."""
+    low, high = np.log10(axes.get_ylim())
+    if np.floor(high) > np.ceil(low):
+        axes.tick_params(axis="y", which="minor", labelleft=False)
+
+
+def draw_measured(
+    axes: Any, x: NDArray[Any], y: NDArray[Any], errors: NDArray[Any] | None, label: str
+) -> None:
+    """Measured values as points, with bars of 95 % confidence.
+
+    Args:
+        axes: to draw in.
+        x: where they were measured.
+        y: the values.
+        errors: their standard errors, or None.
+        label: in the legend.
+    """
+    quantile = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    axes.errorbar(
+        x,
+        y,
+        None if errors is None else quantile * errors,
+        fmt="o",
+        color="#222222",
+        # A hollow point leaves the line beneath it to be seen.
+        markerfacecolor="white",
+        markersize=4.5,
+        capsize=2,
+        linewidth=1,
+        zorder=4,
+        label=label if errors is None else f"{label}, {CONFIDENCE:.0%} intervals",
+    )
+
+
+def names_without_crowding(marks: Mapping[str, float]) -> list[tuple[float, str]]:
+    """Marks of a logarithmic axis in ascending order; one name for those too near to one another.
+
+    >>> names_without_crowding({"saturated": 1e4, "epoch": 20, "velocity forgotten": 19})
+    [(19, 'velocity forgotten, epoch'), (10000.0, 'saturated')]
+    """
+    named: list[tuple[float, str]] = []
+    for place, name in sorted((place, name) for name, place in marks.items()):
+        if named and place < _CROWDED * named[-1][0]:
+            named[-1] = (named[-1][0], f"{named[-1][1]}, {name}")
+        else:
+            named.append((place, name))
+    return named
+
+
+def mark_updates(panels: Sequence[Any], marks: Mapping[str, float | None]) -> None:
+    """Dotted lines across panels at named update counts, with the names above the first panel.
+
+    Args:
+        panels: that share a logarithmic axis of update counts.
+        marks: by name; what is None or outside the axis is left out.
+    """
+    first, last = panels[0].get_xlim()
+    seen = {name: at for name, at in marks.items() if at and first <= at <= last}
+    for at in seen.values():
+        for axes in panels:
+            axes.axvline(at, color="0.4", linestyle=":", linewidth=1, zorder=1)
+    for at, name in names_without_crowding(seen):
+        panels[0].text(
+            at,
+            1.02,
+            name,
+            rotation=25,
+            rotation_mode="anchor",
+            fontsize="x-small",
+            color="0.25",
+            transform=panels[0].get_xaxis_transform(),
+        )
