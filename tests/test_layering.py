@@ -177,6 +177,8 @@ ADVICE = (
 )
 PLOTTING = (
     "canvas",
+    "crossover_marks",
+    "density_levels",
     "measured_points",
     "compared_models",
     "counted_eigenvalues",
@@ -184,7 +186,9 @@ PLOTTING = (
     "planes",
     "phase_portrait",
     "loss_profile",
+    "regime_grid",
     "regime_map",
+    "swept_quantities",
     "hyperparameter_panels",
     "run_at_a_glance",
     "__init__",

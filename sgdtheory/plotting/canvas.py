@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -14,17 +13,12 @@ from sgdtheory.arrays import shortened
 __all__ = [
     "COLOURS",
     "CONFIDENCE",
-    "LEVELS",
     "LINES",
     "PARTS",
     "REGIMES",
     "axes_for",
-    "draw_levels",
     "draw_measured",
     "legend_above",
-    "level_lines",
-    "mark_updates",
-    "names_without_crowding",
     "new_figure",
     "only_decades",
     "row_of_axes",
@@ -60,10 +54,6 @@ REGIMES = {
     "alternating": (COLOURS[2], "\\\\"),
 }
 CONFIDENCE = 0.95
-# Standard deviations at which a density is outlined.
-LEVELS = (1, 2, 3)
-# Steps nearer than this factor, as names of 8 points are on an axis of some decades, share a name.
-_CROWDED = 1.6
 
 
 def _pyplot() -> Any:
@@ -149,44 +139,6 @@ def legend_above(axes: Any, columns: int = 2) -> None:
     )
 
 
-def level_lines(covariance: NDArray[Any]) -> list[NDArray[np.float64]]:
-    """Ellipses of one, two and three standard deviations in a plane, (points, 2) each.
-
-    Args:
-        covariance: (2, 2).
-
-    >>> float(level_lines(np.diag([4.0, 1.0]))[2][:, 0].max())
-    6.0
-    """
-    root = np.linalg.cholesky(covariance)
-    angle = np.linspace(0, 2 * np.pi, 361)
-    unit = np.array([np.cos(angle), np.sin(angle)])
-    return [np.asarray((level * root @ unit).T) for level in LEVELS]
-
-
-def draw_levels(axes: Any, covariance: NDArray[Any], label: str) -> None:
-    """These ellipses as lines, each with its number of standard deviations.
-
-    Args:
-        axes: to draw in.
-        covariance: (2, 2).
-        label: in the legend.
-    """
-    for level, line in zip(LEVELS, level_lines(covariance), strict=True):
-        name = label if level == LEVELS[0] else None
-        axes.plot(*line.T, "-", color=COLOURS[0], linewidth=1, zorder=1, label=name)
-        axes.annotate(
-            f"{level}σ",
-            line[np.argmin(line[:, 1])],
-            xytext=(0, -2),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize="x-small",
-            color=COLOURS[0],
-        )
-
-
 def only_decades(axes: Any) -> None:
     """No labels between the decades of a logarithmic y axis, where two decades are labelled."""
     low, high = np.log10(axes.get_ylim())
@@ -221,43 +173,3 @@ def draw_measured(
         zorder=4,
         label=label if errors is None else f"{label}, {CONFIDENCE:.0%} intervals",
     )
-
-
-def names_without_crowding(marks: Mapping[str, float]) -> list[tuple[float, str]]:
-    """Marks of a logarithmic axis in ascending order; one name for those too near to one another.
-
-    >>> names_without_crowding({"saturated": 1e4, "epoch": 20, "velocity forgotten": 19})
-    [(19, 'velocity forgotten, epoch'), (10000.0, 'saturated')]
-    """
-    named: list[tuple[float, str]] = []
-    for place, name in sorted((place, name) for name, place in marks.items()):
-        if named and place < _CROWDED * named[-1][0]:
-            named[-1] = (named[-1][0], f"{named[-1][1]}, {name}")
-        else:
-            named.append((place, name))
-    return named
-
-
-def mark_updates(panels: Sequence[Any], marks: Mapping[str, float | None]) -> None:
-    """Dotted lines across panels at named update counts, with the names above the first panel.
-
-    Args:
-        panels: that share a logarithmic axis of update counts.
-        marks: by name; what is None or outside the axis is left out.
-    """
-    first, last = panels[0].get_xlim()
-    seen = {name: at for name, at in marks.items() if at and first <= at <= last}
-    for at in seen.values():
-        for axes in panels:
-            axes.axvline(at, color="0.4", linestyle=":", linewidth=1, zorder=1)
-    for at, name in names_without_crowding(seen):
-        panels[0].text(
-            at,
-            1.02,
-            name,
-            rotation=25,
-            rotation_mode="anchor",
-            fontsize="x-small",
-            color="0.25",
-            transform=panels[0].get_xaxis_transform(),
-        )

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import index
 from typing import Any
+
+import numpy as np
 
 from sgdtheory.arrays import shortened
 from sgdtheory.dense_predictor import DensePredictor
 from sgdtheory.plotting.canvas import LINES
 from sgdtheory.predictor import Predictor
 
-__all__ = ["models_by_name", "require_predictor"]
+__all__ = ["direction_numbers", "models_by_name", "require_predictor"]
+
+
+def direction_numbers(name: str, values: Any, count: int, most: int = 1) -> list[int]:
+    """Numbers of different eigenvalues.
+
+    Args:
+        name: of the argument, for the message.
+        values: one whole number, or a sequence of them.
+        count: of eigenvalues.
+        most: how many may be given.
+
+    Raises:
+        ValueError: naming the argument.
+
+    >>> direction_numbers("directions", (0, 2), 3, most=2)
+    [0, 2]
+    """
+    try:
+        chosen = [index(one) for one in ([values] if np.ndim(values) == 0 else values)]
+    except (TypeError, ValueError):
+        chosen = []
+    whole = not any(isinstance(one, bool) for one in np.ravel(np.asarray(values, dtype=object)))
+    if (
+        not 1 <= len(chosen) <= most
+        or len(set(chosen)) < len(chosen)
+        or not whole
+        or not all(one in range(count) for one in chosen)
+    ):
+        wanted = "the number of an eigenvalue" + (", or two different ones" if most > 1 else "")
+        raise ValueError(f"{name} = {shortened(values)}: give {wanted}, from 0 to {count - 1}.")
+    return chosen
 
 
 def require_predictor(model: Any, what: str) -> None:

@@ -9,15 +9,9 @@ from numpy.typing import NDArray
 
 from sgdtheory.arrays import detached
 from sgdtheory.number_checks import check_numbers
-from sgdtheory.plotting.canvas import (
-    LINES,
-    PARTS,
-    axes_for,
-    draw_measured,
-    mark_updates,
-    only_decades,
-)
+from sgdtheory.plotting.canvas import LINES, PARTS, axes_for, draw_measured, only_decades
 from sgdtheory.plotting.compared_models import models_by_name
+from sgdtheory.plotting.crossover_marks import mark_updates
 from sgdtheory.plotting.measured_points import checked_errors, checked_points
 
 __all__ = ["plot_displacement", "plot_exponent"]

@@ -3,7 +3,6 @@ r"""One quantity against one hyperparameter at a time, in panels: theory as line
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,7 @@ from numpy.typing import NDArray
 
 from sgdtheory.arrays import detached, shortened
 from sgdtheory.dense_predictor import DensePredictor
-from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.hyperparameters import Hyperparameters
-from sgdtheory.number_checks import check_number
 from sgdtheory.plotting.canvas import (
     LINES,
     PARTS,
@@ -23,6 +20,12 @@ from sgdtheory.plotting.canvas import (
 )
 from sgdtheory.plotting.compared_models import models_by_name
 from sgdtheory.plotting.measured_points import checked_errors, checked_points
+from sgdtheory.plotting.swept_quantities import (
+    QUANTITIES,
+    check_quantity,
+    swept_line,
+    with_setting,
+)
 
 __all__ = ["plot_hyperparameter_panels"]
 
@@ -35,25 +38,6 @@ _LABELS = {
     "momentum": r"momentum $\beta$ (pure number)",
     "weight_decay": r"weight decay $\lambda$ (loss per $\theta^2$)",
 }
-_QUANTITIES: dict[str, tuple[Callable[..., Any], str]] = {
-    "local_displacement": (
-        lambda model, steps, start: model.local_displacement(),
-        "local displacement\n" r"$E\,|\theta_{k+1}-\theta_k|^2$ (unit of $\theta^2$)",
-    ),
-    "displacement": (
-        lambda model, steps, start: model.displacement(steps, **start),
-        r"displacement $E\,|\Delta_k|^2$ (unit of $\theta^2$)",
-    ),
-    "exponent": (
-        lambda model, steps, start: model.exponent(steps, **start),
-        "local exponent\n" r"$d\,\log E|\Delta_k|^2\,/\,d\,\log k$",
-    ),
-    "stationary_variance": (
-        lambda model, steps, start: model.spectrum.total(model.stationary_covariance()[..., 0, 0]),
-        "variance of the position\n" r"$\sum_i \mathrm{Var}\,\theta_i$ (unit of $\theta^2$)",
-    ),
-}
-_OF_STEPS = ("displacement", "exponent")
 
 
 def plot_hyperparameter_panels(
@@ -102,14 +86,14 @@ def plot_hyperparameter_panels(
     4.0
     """
     models = _checked_models(model)
-    _check_quantity(quantity, steps, start)
+    check_quantity(quantity, steps, start)
     own = next(iter(models.values())).hyperparameters
     values = _checked_values(own, vary)
     points = {name: _points(name, values, measured, errors) for name in values}
     panels = row_of_axes(axes, len(values))
 
     def ask(one: Any) -> Array:
-        return detached(_QUANTITIES[quantity][0](one, steps, start))
+        return detached(QUANTITIES[quantity][0](one, steps, start))
 
     for panel, (name, places) in zip(panels, values.items(), strict=True):
         panel.axvline(float(detached(getattr(own, name))), color="0.75", linewidth=0.8, zorder=0)
@@ -123,7 +107,7 @@ def plot_hyperparameter_panels(
             _tick(panel, places)
         if quantity != "exponent":
             panel.set_yscale("log")
-    panels[0].set_ylabel(_QUANTITIES[quantity][1])
+    panels[0].set_ylabel(QUANTITIES[quantity][1])
     _share_heights(panels, quantity)
     panels[0].legend(fontsize="small", frameon=False)
     return panels
@@ -138,18 +122,6 @@ def _checked_models(model: Any) -> dict[str, Any]:
                 "those of its .modes: give that."
             )
     return models
-
-
-def _check_quantity(quantity: Any, steps: Any, start: Mapping[str, Any]) -> None:
-    if not isinstance(quantity, str) or quantity not in _QUANTITIES:
-        raise ValueError(f"quantity = {quantity!r}: give one of {', '.join(_QUANTITIES)}.")
-    if quantity in _OF_STEPS:
-        check_number("steps", steps, at_least=1.0)
-    elif steps is not None or start:
-        raise ValueError(
-            f"steps = {steps}, start = {shortened(dict(start))}: {quantity} is of the stationary "
-            f"state. Leave them out, or ask for {' or '.join(_OF_STEPS)}."
-        )
 
 
 def _checked_values(own: Hyperparameters, vary: Any) -> dict[str, Array]:
@@ -167,12 +139,8 @@ def _checked_values(own: Hyperparameters, vary: Any) -> dict[str, Array]:
         if len(np.unique(given)) < 2:
             raise ValueError(f"vary: {name} = {given}: a line needs two different values.")
         # Its own limits are the hyperparameters' to name.
-        _with(own, name, given)
+        with_setting(own, name, given)
     return values
-
-
-def _with(own: Hyperparameters, name: str, values: Any) -> Hyperparameters:
-    return Hyperparameters(**{**own.settings, name: values})
 
 
 def _points(name: str, values: Any, measured: Any, errors: Any) -> tuple[Any, Any]:
@@ -210,33 +178,13 @@ def _draw_lines(
     grid = np.union1d(grid, places)
     styles = LINES if len(models) > 1 else (PARTS["total"],)
     for (label, model), style in zip(models.items(), styles, strict=False):
-        panel.plot(grid, _line(model, name, grid, ask), label=label, **style)
+        panel.plot(grid, swept_line(model, name, grid, ask), label=label, **style)
 
 
 def _counts_examples(name: str, models: Mapping[str, Any]) -> bool:
     """Whether an epoch is divided into batches of whole examples."""
     white = all(one.sampling == "with_replacement" for one in models.values())
     return name == "batch_size" and not white
-
-
-def _line(model: Any, name: str, grid: Array, ask: Callable[[Any], Array]) -> Array:
-    """The quantity along the grid; NaN where a setting has no stationary state."""
-
-    def at(values: Any) -> Array:
-        return ask(replace(model, hyperparameters=_with(model.hyperparameters, name, values)))
-
-    try:
-        return np.asarray(at(grid))
-    except UnstableError:
-        curve = np.full(len(grid), np.nan)
-    for place, value in enumerate(grid):
-        try:
-            curve[place] = at(np.array([value]))[0]
-        except UnstableError as error:
-            refused = error
-    if np.all(np.isnan(curve)):
-        raise refused
-    return curve
 
 
 def _share_heights(panels: Any, quantity: str) -> None:

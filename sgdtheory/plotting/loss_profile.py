@@ -15,17 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.arrays import detached, shortened
+from sgdtheory.arrays import detached
 from sgdtheory.dense_predictor import DensePredictor
-from sgdtheory.plotting.canvas import (
-    COLOURS,
-    LEVELS,
-    axes_for,
-    draw_levels,
-    draw_measured,
-    legend_above,
-)
-from sgdtheory.plotting.compared_models import require_predictor
+from sgdtheory.plotting.canvas import COLOURS, axes_for, draw_measured, legend_above
+from sgdtheory.plotting.compared_models import direction_numbers, require_predictor
+from sgdtheory.plotting.density_levels import LEVELS, draw_levels
 from sgdtheory.plotting.measured_points import checked_points, checked_states
 
 __all__ = ["plot_modified_loss"]
@@ -79,7 +73,7 @@ def plot_modified_loss(
     True
     """
     require_predictor(model, "a picture of its losses")
-    chosen = _checked_directions(model, directions)
+    chosen = direction_numbers("directions", directions, len(detached(model.curvature)), most=2)
     losses = _losses(model, chosen)
     if len(chosen) == 1:
         points = None if measured is None else checked_points("measured", measured)
@@ -97,21 +91,6 @@ def plot_modified_loss(
 
 def _offset(direction: int) -> str:
     return rf"offset $\theta - \mu$ along direction {direction} (unit of $\theta$)"
-
-
-def _checked_directions(model: Any, directions: Any) -> list[int]:
-    count = model.landscape.dimension if isinstance(model, DensePredictor) else len(model.spectrum)
-    chosen = [directions] if np.ndim(directions) == 0 else list(directions)
-    if (
-        len(chosen) not in (1, 2)
-        or len(set(map(repr, chosen))) < len(chosen)
-        or any(isinstance(one, bool) or one not in range(count) for one in chosen)
-    ):
-        raise ValueError(
-            f"directions = {shortened(directions)}: give the number of an eigenvalue, or two "
-            f"different ones, from 0 to {count - 1}."
-        )
-    return [int(one) for one in chosen]
 
 
 def _losses(model: Any, chosen: list[int]) -> _Losses:

@@ -11,14 +11,20 @@ from sgdtheory.arrays import real, shortened
 
 __all__ = ["checked_errors", "checked_points", "checked_states"]
 
+# Axes square their range.
+_LARGEST = 1e150
+
 
 def _numbers(name: str, value: Any) -> NDArray[np.float64]:
     try:
         numbers = real(value)
     except (TypeError, ValueError):
         numbers = np.asarray(np.nan)
-    if numbers.size == 0 or not np.all(np.isfinite(numbers)):
-        raise ValueError(f"{name} = {shortened(value)}: give finite real numbers, at least one.")
+    if numbers.size == 0 or not np.all(np.abs(numbers) < _LARGEST):
+        raise ValueError(
+            f"{name} = {shortened(value)}: give real numbers, at least one, each finite and less "
+            f"than {_LARGEST:g} in size."
+        )
     return numbers
 
 

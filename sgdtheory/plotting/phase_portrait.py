@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdtheory.plotting.canvas import (
-    COLOURS,
-    LEVELS,
-    axes_for,
-    draw_levels,
-    legend_above,
-    level_lines,
-)
+from sgdtheory.plotting.canvas import COLOURS, axes_for, legend_above
+from sgdtheory.plotting.density_levels import LEVELS, draw_levels, level_lines
 from sgdtheory.plotting.measured_points import checked_points, checked_states
 from sgdtheory.plotting.planes import Plane, plane_of
 

@@ -23,6 +23,7 @@ from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
 from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
+from sgdtheory.plotting.compared_models import direction_numbers
 from sgdtheory.predictor import Predictor
 from sgdtheory.probability_flow import fokker_planck
 from sgdtheory.spectrum import Spectrum
@@ -90,14 +91,9 @@ def plane_of(process: Any, direction: Any) -> Plane:
 
 def _of_predictor(model: Predictor, direction: Any) -> Plane:
     model.sweep.require_one_setting("a phase portrait")
-    modes = len(model.spectrum)
-    if isinstance(direction, bool) or direction not in range(modes):
-        raise ValueError(
-            f"direction = {shortened(direction)}: give the number of an eigenvalue, from 0 to "
-            f"{modes - 1}."
-        )
+    (number,) = direction_numbers("direction", direction, len(model.spectrum))
     rho, variance = (
-        float(detached(values)[direction])
+        float(detached(values)[number])
         for values in (model.spectrum.eigenvalues, model.spectrum.variances)
     )
     # Alone, so that no other direction's instability matters.
@@ -105,7 +101,7 @@ def _of_predictor(model: Predictor, direction: Any) -> Plane:
     covariance = detached(one.stationary_covariance())[0]
     turned = _updates_turning if model.theory == "discrete" else _currents_turning
     names = (
-        rf"offset from the minimum $\theta - \mu$ along direction {direction} (unit of $\theta$)",
+        rf"offset from the minimum $\theta - \mu$ along direction {number} (unit of $\theta$)",
         r"velocity $v$ (unit of $\theta$ per time)",
     )
 

@@ -1,31 +1,21 @@
-r"""Which setting damps how: regimes over learning rate and momentum, for one curvature, any rule.
-
-The roots of an update's map decide: two real ones, a pair of complex ones, a negative one, or one
-outside the unit circle. Trace and determinant come from `recursion`.
-"""
+"""Which setting damps how: regimes over learning rate and momentum, for one curvature."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, minimum_filter
-from sympy import ImmutableMatrix, Symbol
+from sympy import Symbol
 
-from sgdtheory import symbols as s
 from sgdtheory.arrays import detached, shortened
-from sgdtheory.discrete_time import recursion
 from sgdtheory.hyperparameters import Hyperparameters, require_hyperparameters
-from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.number_checks import check_number
 from sgdtheory.plotting.canvas import COLOURS, REGIMES, axes_for, legend_above
+from sgdtheory.plotting.regime_grid import RegimeGrid, regime_grid, require_steps_alone
 from sgdtheory.spectrum import Spectrum
-from sgdtheory.stability import jury_conditions
-from sgdtheory.time_scales import regimes
 from sgdtheory.update_rule import UpdateRule, heavy_ball, require_rule
 
 __all__ = ["plot_regimes"]
@@ -33,31 +23,9 @@ __all__ = ["plot_regimes"]
 Array = NDArray[np.float64]
 
 _SHOWN = {**REGIMES, "unstable": ("#999999", "..")}
-_COLUMNS, _ROWS = 480, 320
-# ηh at the left, and how far beyond the largest stable one the right end lies.
-_LEAST, _BEYOND = 1e-3, 2.0
 # Sizes of a written name in cells of a figure of usual size.
 _LETTER, _MARGIN = 9, 8
 _ALPHA = 0.3
-
-
-@dataclass(frozen=True)
-class _Map:
-    """Regimes on a grid.
-
-    Args:
-        rates: η, (columns,).
-        momenta: β, (rows,).
-        names: of the regimes, (rows, columns).
-        discriminant: of the generator; 0 at critical damping.
-        margin: the least of the Jury conditions; 0 at the limit of stability.
-    """
-
-    rates: Array
-    momenta: Array
-    names: Any
-    discriminant: Array
-    margin: Array
 
 
 def plot_regimes(
@@ -76,8 +44,8 @@ def plot_regimes(
 
     Args:
         rule: the optimiser, heavy ball by default.
-        curvature: h > 0 of the direction; by default the spectrum's largest with weight decay, or
-            1, with which the axis is ηh. Unit: loss/θ².
+        curvature: h of the direction, 1e-100 to 1e100; by default the spectrum's largest with
+            weight decay, or 1, with which the axis is ηh. Unit: loss/θ².
         hyperparameters: a setting to be marked; no sweep.
         spectrum: directions to be marked, with `hyperparameters`.
         parameters: values of the rule's further symbols.
@@ -105,18 +73,23 @@ def plot_regimes(
     if curvature is None and marks is not None:
         curvature = float(marks.max())
     if curvature is not None:
-        check_number("curvature", curvature, above=0.0)
+        # Beyond, products of learning rates and curvatures leave the range of numbers.
+        check_number("curvature", curvature, at_least=1e-100, below=1e100)
         label = rf"learning rate $\eta$ (unit of time), for curvature $h = {curvature:.4g}$"
+    h, marked = float(curvature or 1.0), np.array([])
+    if hyperparameters is not None:
+        marked = np.array([float(detached(hyperparameters.learning_rate))])
     if marks is not None:
-        _require_steps_alone(rule)
-    drawn = _map_of(rule, h := float(curvature or 1.0), parameters, setting, marks)
+        require_steps_alone(rule)
+        marked = np.append(marked, marked[0] * marks / h)
+    drawn = regime_grid(rule, h, parameters, marked)
     axes = axes_for(ax, 5.6, 4.0)
     _fill(axes, drawn)
     _draw_borders(axes, drawn)
     axes.set(xscale="log", xlim=drawn.rates[[0, -1]], ylim=(0, 1))
     axes.set(xlabel=label, ylabel=r"momentum $\beta$ (pure number)")
     if hyperparameters is not None:
-        _mark(axes, hyperparameters, marks, h)
+        _mark(axes, hyperparameters, marked)
     legend_above(axes)
     return axes
 
@@ -144,62 +117,7 @@ def _marked_curvatures(hyperparameters: Any, spectrum: Any) -> Array | None:
     return np.asarray(h[h > 0], dtype=np.float64)
 
 
-def _require_steps_alone(rule: UpdateRule) -> None:
-    """Refuse a rule whose damping is not a function of ηh: its directions lie on no one map."""
-    law = _characteristic(rule).expression.subs(s.h, s.y / s.eta)
-    if law.applyfunc(lambda entry: entry.expand().simplify()).has(s.eta):
-        raise ValueError(
-            f"rule = {rule.name}: how it damps depends on the learning rate beside ηh, so other "
-            "curvatures have other maps. Leave the spectrum out, and draw one map a curvature."
-        )
-
-
-@lru_cache(maxsize=64)
-def _characteristic(rule: UpdateRule) -> LoweredFunction:
-    """Trace and determinant of 1 − M."""
-    process = recursion(rule, curvature=s.h)
-    own = sorted(rule.parameters - {s.eta, s.beta}, key=str)
-    return lower(
-        ImmutableMatrix([[process.trace, process.determinant]]), (s.eta, s.beta, s.h, *own)
-    )
-
-
-def _map_of(
-    rule: UpdateRule,
-    curvature: float,
-    parameters: Mapping[Symbol, float],
-    setting: Hyperparameters,
-    marks: Array | None,
-) -> _Map:
-    own = [float(detached(parameters[symbol])) for symbol in sorted(parameters, key=str)]
-    # Cells' middles: momentum 1 itself damps nothing.
-    momenta = (np.arange(_ROWS) + 0.5) / _ROWS
-
-    def law(rates: Array) -> tuple[Array, Array]:
-        values = _characteristic(rule)(rates, momenta[:, None], curvature, *own)
-        return values[..., 0, 0], values[..., 0, 1]
-
-    rates = _rates(law, curvature, setting, marks)
-    trace, determinant = np.broadcast_arrays(*law(rates))
-    names = regimes(trace, determinant, momenta[:, None], discrete=True)
-    margin = np.min(jury_conditions(trace, determinant), axis=0)
-    names = np.where(margin > 0, names, "unstable")
-    return _Map(rates, momenta, names, trace**2 - 4 * determinant, margin)
-
-
-def _rates(law: Any, curvature: float, setting: Hyperparameters, marks: Array | None) -> Array:
-    """Learning rates from a gentle one to beyond stability, the marks among them."""
-    wide = np.geomspace(_LEAST, 1e3, _COLUMNS) / curvature
-    stable = np.min(jury_conditions(*law(wide)), axis=0) > 0
-    last = wide[np.flatnonzero(stable.any(axis=0))[-1]] if stable.any() else 1 / curvature
-    shown = [_LEAST / curvature, _BEYOND * last]
-    if marks is not None:
-        rate = float(detached(setting.learning_rate))
-        shown += [0.5 * rate * float(marks.min()) / curvature, 1.5 * rate]
-    return np.geomspace(min(shown), max(shown), _COLUMNS)
-
-
-def _fill(axes: Any, drawn: _Map) -> None:
+def _fill(axes: Any, drawn: RegimeGrid) -> None:
     """Every region, with its name in it where there is room, else in the legend."""
     for name, (face, hatch) in _SHOWN.items():
         inside = drawn.names == name
@@ -244,7 +162,7 @@ def _place_for(name: str, inside: Any) -> tuple[int, int, int] | None:
     return None
 
 
-def _draw_borders(axes: Any, drawn: _Map) -> None:
+def _draw_borders(axes: Any, drawn: RegimeGrid) -> None:
     stable = np.where(drawn.margin > 0, drawn.discriminant, np.nan)
     for values, style, width, label in (
         (stable, "--", 1.3, "critical damping"),
@@ -264,12 +182,14 @@ def _draw_borders(axes: Any, drawn: _Map) -> None:
             axes.plot([], [], style, color=COLOURS[6], linewidth=width, label=label)
 
 
-def _mark(axes: Any, setting: Hyperparameters, marks: Any, curvature: float) -> None:
-    rate, momentum = (float(detached(x)) for x in (setting.learning_rate, setting.momentum))
-    if marks is not None:
+def _mark(axes: Any, setting: Hyperparameters, marked: Array) -> None:
+    """The setting, first of what is marked, and the spectrum's directions."""
+    momentum = float(detached(setting.momentum))
+    rate, *directions = marked
+    if directions:
         axes.plot(
-            rate * marks / curvature,
-            np.full(len(marks), momentum),
+            directions,
+            np.full(len(directions), momentum),
             "|",
             color=COLOURS[0],
             markersize=9,

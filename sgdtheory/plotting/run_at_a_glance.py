@@ -8,8 +8,9 @@ import numpy as np
 
 from sgdtheory.advice import Advice
 from sgdtheory.arrays import shortened
-from sgdtheory.plotting.canvas import COLOURS, PARTS, REGIMES, mark_updates, new_figure, row_of_axes
+from sgdtheory.plotting.canvas import COLOURS, PARTS, REGIMES, new_figure, row_of_axes
 from sgdtheory.plotting.counted_eigenvalues import plot_spectrum
+from sgdtheory.plotting.crossover_marks import mark_updates
 from sgdtheory.spectrum import Spectrum
 
 __all__ = ["plot_advice"]
