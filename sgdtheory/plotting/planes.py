@@ -73,20 +73,22 @@ def plane_of(process: Any, direction: Any) -> Plane:
         UnstableError: for a direction without stationary state.
     """
     if isinstance(process, Predictor):
-        plane = _of_predictor(process, direction)
-    elif isinstance(process, OrnsteinUhlenbeck):
-        plane = _of_process(process)
-    else:
-        raise ValueError(  # noqa: TRY004
-            f"process = {shortened(process)}: give a Predictor of a spectrum (of a landscape, its "
-            ".modes), or an OrnsteinUhlenbeck of two coordinates."
-        )
-    if not np.linalg.det(plane.covariance) > 0:
+        return _of_predictor(process, direction)
+    if isinstance(process, OrnsteinUhlenbeck):
+        return _of_process(process)
+    raise ValueError(
+        f"process = {shortened(process)}: give a Predictor of a spectrum (of a landscape, its "
+        ".modes), or an OrnsteinUhlenbeck of two coordinates."
+    )
+
+
+def _with_area(covariance: Array) -> Array:
+    if not np.linalg.det(covariance) > 0:
         raise ValueError(
-            f"covariance = {plane.covariance.tolist()}: it leaves no area in phase space. Give the "
+            f"covariance = {covariance.tolist()}: it leaves no area in phase space. Give the "
             "direction noise."
         )
-    return plane
+    return covariance
 
 
 def _of_predictor(model: Predictor, direction: Any) -> Plane:
@@ -98,7 +100,7 @@ def _of_predictor(model: Predictor, direction: Any) -> Plane:
     )
     # Alone, so that no other direction's instability matters.
     one = replace(model, spectrum=Spectrum([rho], noise_variances=[variance]))
-    covariance = detached(one.stationary_covariance())[0]
+    covariance = _with_area(detached(one.stationary_covariance())[0].astype(np.float64))
     turned = _updates_turning if model.theory == "discrete" else _currents_turning
     names = (
         rf"offset from the minimum $\theta - \mu$ along direction {number} (unit of $\theta$)",
