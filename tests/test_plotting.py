@@ -143,9 +143,9 @@ def test_arrows_of_updates_are_the_mean_motion_of_simulated_states():
     """A current is p(x) times the mean of (x_{k+1} − x_{k−1})/2η at x."""
     rng = np.random.default_rng(1)
     M, n = update(RATE, MOMENTUM, RHO[0])
-    path = [np.zeros((20, 20_000, 2))]
-    for _ in range(200):
-        kick = rng.normal(size=(20, 20_000, 1)) * n * np.sqrt(SIGMA[0] / BATCH)
+    path = [np.zeros((20, 8000, 2))]
+    for _ in range(120):
+        kick = rng.normal(size=(20, 8000, 1)) * n * np.sqrt(SIGMA[0] / BATCH)
         path = [*path[-2:], path[-1] @ M.T + kick]
     before, now, after = path
     moved = (after - before) / (2 * RATE)
@@ -157,7 +157,7 @@ def test_arrows_of_updates_are_the_mean_motion_of_simulated_states():
     error = seen.std(axis=0, ddof=1) / np.sqrt(len(slopes))
     assert np.all(np.abs(current / density[:, None] - seen.mean(axis=0)) < 4.5 * error)
     # Far larger than what chance could make of it.
-    assert np.median(np.abs(seen.mean(axis=0)) / error) > 50
+    assert np.median(np.abs(seen.mean(axis=0)) / error) > 30
 
 
 @pytest.mark.parametrize("h", RHO)

@@ -122,12 +122,13 @@ def row_of_axes(axes: Any, count: int, width: float = 3.0, height: float = 3.0) 
     return given
 
 
-def legend_above(axes: Any, columns: int = 2) -> None:
+def legend_above(axes: Any, columns: int = 2, title: str | None = None) -> None:
     """A legend above the axes, where it hides nothing.
 
     Args:
         axes: that have something to name.
         columns: of the legend.
+        title: above it.
     """
     axes.legend(
         fontsize="small",
@@ -136,6 +137,8 @@ def legend_above(axes: Any, columns: int = 2) -> None:
         bbox_to_anchor=(0.5, 1.0),
         ncols=columns,
         borderaxespad=0.2,
+        title=title,
+        title_fontsize="small",
     )
 
 

@@ -90,7 +90,7 @@ def plot_regimes(
     axes.set(xlabel=label, ylabel=r"momentum $\beta$ (pure number)")
     if hyperparameters is not None:
         _mark(axes, hyperparameters, marked)
-    legend_above(axes)
+    legend_above(axes, title=f"{rule.name} rule")
     return axes
 
 
