@@ -37,7 +37,8 @@ def plot_phase_portrait(
     Ellipses are level lines of the modified loss, κΦ = ½, 2 and 4½: one, two and three standard
     deviations, with 39, 86 and 99 % of the states inside. Arrows are the probability current. In
     continuous time it is that of `fokker_planck`; of updates it is p(x) times the mean of
-    (x_{k+1} − x_{k−1})/2η at x.
+    (x_{k+1} − x_{k−1})/2η at x. Under epochs covariances are averages over the phase, and p is the
+    Gaussian that has them.
 
     Args:
         process: a `Predictor`, of either theory; or an `OrnsteinUhlenbeck` of two coordinates and
