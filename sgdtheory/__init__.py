@@ -67,7 +67,16 @@ if _TYPE_CHECKING:
     from sgdtheory.lowering import LoweredFunction, lower
     from sgdtheory.modified_equations import modified_equation
     from sgdtheory.ornstein_uhlenbeck_process import OrnsteinUhlenbeck
-    from sgdtheory.plotting import plot_advice, plot_spectrum
+    from sgdtheory.plotting import (
+        plot_advice,
+        plot_displacement,
+        plot_exponent,
+        plot_hyperparameter_panels,
+        plot_modified_loss,
+        plot_phase_portrait,
+        plot_regimes,
+        plot_spectrum,
+    )
     from sgdtheory.predictor import Predictor
     from sgdtheory.probability_flow import ProbabilityFlow, fokker_planck
     from sgdtheory.repeated_epochs import FixedOrderRecursion
@@ -181,6 +190,12 @@ _CHAPTERS = {
     "ornstein_uhlenbeck_process": ("OrnsteinUhlenbeck",),
     "plotting": (
         "plot_advice",
+        "plot_displacement",
+        "plot_exponent",
+        "plot_hyperparameter_panels",
+        "plot_modified_loss",
+        "plot_phase_portrait",
+        "plot_regimes",
         "plot_spectrum",
     ),
     "predictor": ("Predictor",),
@@ -301,6 +316,12 @@ __all__ = [
     "ornstein_uhlenbeck",
     "plain_sgd",
     "plot_advice",
+    "plot_displacement",
+    "plot_exponent",
+    "plot_hyperparameter_panels",
+    "plot_modified_loss",
+    "plot_phase_portrait",
+    "plot_regimes",
     "plot_spectrum",
     "power_law",
     "quasi_hyperbolic",

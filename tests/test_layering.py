@@ -177,6 +177,24 @@ ADVICE = (
     "batch_doubling",
     "__init__",
 )
+PLOTTING = (
+    "canvas",
+    "crossover_marks",
+    "density_levels",
+    "measured_points",
+    "compared_models",
+    "counted_eigenvalues",
+    "growth_curves",
+    "planes",
+    "phase_portrait",
+    "loss_profile",
+    "regime_grid",
+    "regime_map",
+    "swept_quantities",
+    "hyperparameter_panels",
+    "run_at_a_glance",
+    "__init__",
+)
 TESTING = (
     "stable_limit",
     "run",
@@ -217,6 +235,7 @@ FOLDERS = {
     "lowering": LOWERING,
     "ensembles": ENSEMBLES,
     "fits": FITS,
+    "plotting": PLOTTING,
     "testing": TESTING,
 }
 ORDER = [

@@ -118,9 +118,9 @@ def _drawn(plot: Callable[..., Any]) -> Callable[..., None]:
     def call(**arguments: Any) -> None:
         from matplotlib.figure import Figure
 
-        figure = Figure()
-        axes = figure.subplots(3, 1) if plot is sgd.plot_advice else figure.subplots()
-        plot(**arguments, **{"axes" if plot is sgd.plot_advice else "ax": axes})
+        count = {sgd.plot_advice: 3, sgd.plot_hyperparameter_panels: 2}.get(plot, 1)
+        axes = Figure().subplots(count)
+        plot(**arguments, **{"axes" if count > 1 else "ax": axes})
 
     return call
 
@@ -375,6 +375,54 @@ def _of_data() -> Iterator[Entry]:
     )
     yield Entry("plot_spectrum", _drawn(sgd.plot_spectrum), {"spectrum": spectrum, "label": "own"})
     yield Entry("plot_advice", _drawn(sgd.plot_advice), {"advice": sgd.advise(hyper, spectrum)})
+    yield from _of_pictures(model)
+
+
+def _of_pictures(model: Any) -> Iterator[Entry]:
+    """With what was measured."""
+    curve = {"model": model, "steps": [1, 10], "measured": [0.1, 0.2], "errors": [0.01, 0.01]}
+    states = np.array([[0.1, 0.2], [0.2, 0.1]])
+    for plot in (sgd.plot_displacement, sgd.plot_exponent):
+        yield Entry(plot.__name__, _drawn(plot), {**curve, "position": 0.1})
+    yield Entry(
+        "plot_phase_portrait",
+        _drawn(sgd.plot_phase_portrait),
+        {
+            "process": model,
+            "direction": 0,
+            "trajectory": states,
+            "cloud": states,
+            "start": [0.1, 0.0],
+        },
+    )
+    yield Entry(
+        "plot_modified_loss",
+        _drawn(sgd.plot_modified_loss),
+        {"model": model, "directions": (0, 1), "measured": states},
+    )
+    yield Entry(
+        "plot_regimes",
+        _drawn(sgd.plot_regimes),
+        {
+            "rule": sgd.heavy_ball(),
+            "curvature": 2.0,
+            "hyperparameters": model.hyperparameters,
+            "spectrum": model.spectrum,
+            "parameters": {},
+        },
+    )
+    yield Entry(
+        "plot_hyperparameter_panels",
+        _drawn(sgd.plot_hyperparameter_panels),
+        {
+            "model": model,
+            "vary": {"learning_rate": [0.01, 0.02], "momentum": [0.0, 0.5]},
+            "quantity": "displacement",
+            "steps": 10,
+            "measured": {"momentum": [0.1, 0.2]},
+            "errors": {"momentum": [0.01, 0.02]},
+        },
+    )
 
 
 @cache
