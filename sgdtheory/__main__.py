@@ -1,4 +1,4 @@
-"""Command line: `sgdtheory advise`, also as `python -m sgdtheory advise`."""
+"""Command line: `sgdtheory advise` and `explore`, also as `python -m sgdtheory …`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sympy import Symbol
 from sgdtheory import symbols as s
 from sgdtheory.advice import Advice
 from sgdtheory.advice import advise as advice_on
+from sgdtheory.explorer import write_explorer
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.spectrum_files import read_spectrum
 from sgdtheory.update_rule import (
@@ -122,7 +123,18 @@ def _draw(advice: Advice, path: Path) -> None:
     plot_advice(advice)[0].figure.savefig(path, dpi=150)
 
 
-_COMMANDS = {"advise": advise}
+def explore(output: Path = Path("explorer.html")) -> None:
+    """Write a page on which to play with the theory: one file, for any browser, without network.
+
+    Example: sgdtheory explore --output explorer.html
+
+    Args:
+        output: file to write.
+    """
+    print(write_explorer(output))
+
+
+_COMMANDS = {"advise": advise, "explore": explore}
 
 
 def _tyro() -> Any:

@@ -87,6 +87,7 @@ CHAPTERS = (
     "spectrum_files",
     "advice",
     "plotting",
+    "explorer",
     "testing",
     "hypothesis_entry_point",
     "__main__",
@@ -175,6 +176,7 @@ ADVICE = (
     "batch_doubling",
     "__init__",
 )
+EXPLORER = ("functions", "page", "__init__")
 TESTING = (
     "run",
     "law",
@@ -195,6 +197,7 @@ FOLDERS = {
     "lowering": LOWERING,
     "ensembles": ENSEMBLES,
     "fits": FITS,
+    "explorer": EXPLORER,
     "testing": TESTING,
 }
 ORDER = [

@@ -54,8 +54,9 @@ def explorer_functions() -> Mapping[str, Mapping[str, LoweredFunction]]:
     """
     rule = heavy_ball()
     langevin = modified_equation(rule)
-    continuous = ornstein_uhlenbeck(langevin)
-    discrete = {name: recursion(rule, sampling=name) for name in SAMPLINGS}
+    # In units of the noise scale, Σ = ρ.
+    continuous = ornstein_uhlenbeck(langevin, noise=s.rho)
+    discrete = {name: recursion(rule, noise=s.rho, sampling=name) for name in SAMPLINGS}
     white = discrete["with_replacement"]
     flow = fokker_planck(continuous)
     turning = -flow.circulation[0, 1] * s.eta / continuous.inverse_temperature
@@ -63,11 +64,12 @@ def explorer_functions() -> Mapping[str, Mapping[str, LoweredFunction]]:
         f"discrete_{name}": _stationary(process, s.k, 2) | {"circulation": _turned(process)}
         for name, process in discrete.items()
     }
-    groups["continuous_with_replacement"] = _stationary(
-        continuous, s.eta * s.k, 2 * s.eta
-    ) | {"circulation": turning}
+    groups["continuous_with_replacement"] = _stationary(continuous, s.eta * s.k, 2 * s.eta) | {
+        "circulation": turning
+    }
     groups["discrete"] = _damping(white, discrete=True)
     groups["continuous"] = _damping(continuous, discrete=False)
+    assert white.stability is not None
     limit = white.stability.sup
     groups["step"] = {
         "share_of_limit": s.eta * white.curvature / limit,
@@ -93,7 +95,7 @@ def explorer_functions() -> Mapping[str, Mapping[str, LoweredFunction]]:
 def _lowered(
     group: str, name: str, arguments: tuple[Symbol, ...], formula: Formula
 ) -> LoweredFunction:
-    return lower(formula.subs(s.sigma2, 1), arguments, "javascript", name=f"{group}_{name}")
+    return lower(formula, arguments, "javascript", name=f"{group}_{name}")
 
 
 def _stationary(process: GaussianProcess, time: Expr, span: Expr | int) -> dict[str, Formula]:
@@ -170,9 +172,9 @@ def _spectra() -> dict[str, tuple[tuple[Symbol, ...], Formula]]:
         "marchenko_pastur": marchenko_pastur_shape(first, second),
         "log_normal": log_normal_shape(first, second),
     }
-    arguments = (first, second)
-    return {name: ((s.rho, *arguments), shape) for name, shape in shapes.items()} | {
-        f"{name}_ends": (arguments, Matrix([pair])) for name, pair in ends.items()
+    both = (first, second)
+    return {name: ((s.rho, *both), shape) for name, shape in shapes.items()} | {
+        f"{name}_ends": (both, Matrix([pair])) for name, pair in ends.items()
     }
 
 

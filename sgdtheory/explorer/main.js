@@ -2,8 +2,8 @@
 
 const AT_REST = 250;
 const FULL = counts(106, LAST_DECADE);
-// Sums under epochs cost ten times as much: while a slider moves, fewer points.
-const DRAFT = counts(22, LAST_DECADE);
+// While a slider moves, fewer points; sums under epochs cost more.
+const DRAFT = { white: counts(24, LAST_DECADE), epochs: counts(15, LAST_DECADE) };
 
 let set = fromAddress();
 let spectrum = [];
@@ -15,13 +15,12 @@ function changed(name, value, source) {
     update();
 }
 
-/** Everything at once; while sums are slow, the last of it when the settings rest. */
+/** A draft at once, and the rest when the settings rest. */
 function update() {
     const began = performance.now();
     showChoices();
     readSpectrum();
-    const slow = inEpochs(set);
-    draw(slow ? DRAFT : FULL);
+    draw(inEpochs(set) ? DRAFT.epochs : DRAFT.white);
     clearTimeout(waiting);
     waiting = setTimeout(settle, AT_REST);
     performance.measure("draw", { start: began, end: performance.now() });
@@ -29,7 +28,7 @@ function update() {
 
 /** What need not follow every move. */
 function settle() {
-    if (inEpochs(set)) draw(FULL);
+    draw(FULL);
     showTable();
     find("summary").textContent = summary();
     toAddress(set);
@@ -63,7 +62,7 @@ function described() {
     const all = readNumbers(set.own);
     const left = all.filter((rho) => rho <= 0).length;
     const told = left ? ` ${left} are not above 0 and left out.` : "";
-    const bins = all.length - left > DIRECTIONS ? ` They are gathered in ${spectrum.length} bins.` : "";
+    const bins = all.length - left > resolution(set) ? ` They are gathered in ${spectrum.length} bins.` : "";
     return `${all.length} eigenvalues.${told}${bins}`;
 }
 

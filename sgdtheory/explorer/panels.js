@@ -106,7 +106,8 @@ function drawMap(set) {
     note(
         "map",
         `ρ = ${short(set.rho)} at every learning rate and momentum; the cross is the present setting (${name}). ` +
-            "Dashed: the stability limit. Where overdamped meets underdamped, damping is critical.",
+            "Dashed: the stability limit. Where overdamped meets underdamped, damping is critical" +
+            (set.theory === "discrete" ? "; close to the limit the mean alternates." : "."),
     );
 }
 

@@ -1,12 +1,17 @@
 // Spectra as lists of directions: an eigenvalue, and the share of all directions that it stands for.
 
-const DIRECTIONS = 40;
 const MOST_CHARACTERS = 1e7;
 
+/** How many directions stand for a density; sums under epochs cost ten times as much. */
+function resolution(set) {
+    return inEpochs(set) ? 40 : 120;
+}
+
 /** Equal ratios between two ends, weighed by a density; its normalisation does not matter. */
-function fromDensity(low, high, density) {
-    const ratio = Math.log(high / low) / DIRECTIONS;
-    const rhos = Array.from({ length: DIRECTIONS }, (_, i) => low * Math.exp((i + 0.5) * ratio));
+function fromDensity(set, low, high, density) {
+    const number = resolution(set);
+    const ratio = Math.log(high / low) / number;
+    const rhos = Array.from({ length: number }, (_, i) => low * Math.exp((i + 0.5) * ratio));
     const directions = shares(rhos, rhos.map((rho) => rho * density(rho)));
     return Object.assign(directions, { largest: high });
 }
@@ -19,34 +24,34 @@ function shares(rhos, weights) {
 }
 
 /** A density with two parameters whose ends follow from them. */
-function namedDensity(name, first, second) {
+function namedDensity(set, name, first, second) {
     const [[low, high]] = theory.picture[`${name}_ends`](first, second);
-    return fromDensity(low, high, (rho) => theory.picture[name](rho, first, second));
+    return fromDensity(set, low, high, (rho) => theory.picture[name](rho, first, second));
 }
 
 const SPECTRA = {
     power_law: (set) =>
-        fromDensity(set.smallest, set.largest, (rho) => theory.picture.power_law(rho, set.tail, 0)),
+        fromDensity(set, set.smallest, set.largest, (rho) => theory.picture.power_law(rho, set.tail)),
     // A uniform density is a power law, too.
     uniform: (set) =>
-        fromDensity(set.smallest, set.largest, (rho) => theory.picture.power_law(rho, -1, 0)),
-    marchenko_pastur: (set) => namedDensity("marchenko_pastur", set.aspect, set.variance),
-    log_normal: (set) => namedDensity("log_normal", set.median, set.width),
+        fromDensity(set, set.smallest, set.largest, (rho) => theory.picture.power_law(rho, -1)),
+    marchenko_pastur: (set) => namedDensity(set, "marchenko_pastur", set.aspect, set.variance),
+    log_normal: (set) => namedDensity(set, "log_normal", set.median, set.width),
     single: (set) => [{ rho: set.rho, weight: 1 }],
-    own: (set) => binned(readNumbers(set.own).filter((rho) => rho > 0)),
+    own: (set) => binned(readNumbers(set.own).filter((rho) => rho > 0), resolution(set)),
 };
 
 /** Many eigenvalues as a few: means over bins of equal ratio. */
-function binned(rhos) {
+function binned(rhos, most) {
     if (!rhos.length) throw new Error("Give at least one eigenvalue above 0.");
-    if (rhos.length <= DIRECTIONS) return shares(rhos, rhos.map(() => 1));
+    if (rhos.length <= most) return shares(rhos, rhos.map(() => 1));
     const sorted = Float64Array.from(rhos).sort();
     const low = sorted[0];
     const span = Math.log(sorted[sorted.length - 1] / low) || 1;
-    const bins = Array.from({ length: DIRECTIONS }, () => ({ sum: 0, count: 0 }));
+    const bins = Array.from({ length: most }, () => ({ sum: 0, count: 0 }));
     for (const rho of sorted) {
-        const place = Math.floor((Math.log(rho / low) / span) * DIRECTIONS);
-        const bin = bins[Math.min(place, DIRECTIONS - 1)];
+        const place = Math.floor((Math.log(rho / low) / span) * most);
+        const bin = bins[Math.min(place, most - 1)];
         bin.sum += rho;
         bin.count += 1;
     }
