@@ -116,7 +116,8 @@ function summary() {
     const reason = obstacle(set, spectrum);
     const { rho } = set;
     const share = short(100 * theory.step.share_of_limit(...at(set, 0, rho)));
-    const name = isStable(set, rho) ? regime(set, rho) : "unstable";
+    const stable = isStable(set, rho);
+    const name = stable ? `${regime(set, rho)} and relaxes in ${short(relaxation(set, rho))} updates` : "unstable";
     return `The direction ρ = ${short(rho)} is ${name}, at ${share} % of its stability limit. ${reason || growthInWords()}`;
 }
 

@@ -95,11 +95,11 @@ function drawMap(set) {
     }
     svg.querySelector(".here")?.remove();
     const { x, y } = svg.plot;
-    const [at_, up] = [x.place(set.eta), y.place(1 - set.beta)];
+    const [across, up] = [x.place(set.eta), y.place(1 - set.beta)];
     const here = shape("g", { class: "here" });
     here.append(
-        shape("circle", { cx: at_, cy: up, r: 7 }),
-        shape("path", { d: `M${at_ - 13} ${up}h26M${at_} ${up - 13}v26` }),
+        shape("circle", { cx: across, cy: up, r: 7 }),
+        shape("path", { d: `M${across - 13} ${up}h26M${across} ${up - 13}v26` }),
     );
     svg.plot.inside.append(here);
     const name = isStable(set, set.rho) ? regime(set, set.rho) : "unstable";
