@@ -1,6 +1,7 @@
 """Sphinx configuration: pages are executed, warnings are errors."""
 
 from importlib.metadata import version as _version
+from pathlib import Path as _Path
 
 project = "sgdtheory"
 author = "The sgdtheory developers"
@@ -22,3 +23,15 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_use_rtype = False
 nitpicky = False
+
+
+def _add_explorer(app, error):
+    """The page is made anew, so that it is that of this version."""
+    if error is None and app.builder.format == "html":
+        from sgdtheory.explorer import write_explorer
+
+        write_explorer(_Path(app.outdir) / "_static" / "explorer.html")
+
+
+def setup(app):
+    app.connect("build-finished", _add_explorer)

@@ -43,6 +43,7 @@ if _TYPE_CHECKING:
     from sgdtheory.ensembles.linear_regression import LinearRegressionEnsemble
     from sgdtheory.ensembles.quadratic import QuadraticEnsemble
     from sgdtheory.equivalent_settings import equivalent, exchange
+    from sgdtheory.explorer import explorer_page, write_explorer
     from sgdtheory.finite_dataset import FiniteDataset
     from sgdtheory.fits.exponent_fits import (
         ExponentFit,
@@ -153,6 +154,10 @@ _CHAPTERS = {
     "equivalent_settings": (
         "equivalent",
         "exchange",
+    ),
+    "explorer": (
+        "explorer_page",
+        "write_explorer",
     ),
     "finite_dataset": ("FiniteDataset",),
     "fits.exponent_fits": (
@@ -297,6 +302,7 @@ __all__ = [
     "doubling_identity",
     "equivalent",
     "exchange",
+    "explorer_page",
     "exponent_bound",
     "fit_exponent",
     "fit_exponent_of_positions",
@@ -337,6 +343,7 @@ __all__ = [
     "symbols",
     "velocity_memory",
     "white",
+    "write_explorer",
 ]
 
 

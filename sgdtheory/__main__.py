@@ -1,4 +1,4 @@
-"""Command line: `sgdtheory advise | derive | predict`, also as `python -m sgdtheory`."""
+"""Command line: `sgdtheory advise | derive | explore | predict`, also as `python -m sgdtheory`."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["regimes", "relaxation_time", "relaxation_updates"]
+__all__ = ["ROUNDING", "regimes", "relaxation_time", "relaxation_updates"]
 
-_EPSILON = float(np.finfo(np.float64).eps)
+# A few roundings of a double, by which two equal rates may differ.
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
 
 
 def regimes(trace: Any, determinant: Any, momentum: Any, *, discrete: bool) -> Any:
@@ -29,13 +30,13 @@ def regimes(trace: Any, determinant: Any, momentum: Any, *, discrete: bool) -> A
     array(['overdamped', 'critical', 'underdamped'], dtype='<U11')
     """
     discriminant = trace**2 - 4 * determinant
-    rounding = 8 * _EPSILON / (1 - momentum) * np.maximum(trace**2, abs(4 * determinant))
+    rounding = ROUNDING / (1 - momentum) * np.maximum(trace**2, abs(4 * determinant))
     names = np.where(discriminant > 0, "overdamped", "underdamped").astype("U11")
     names[abs(discriminant) <= rounding] = "critical"
     if discrete:
         # Of the map: a negative root is there if its product is negative, or its sum.
         product, total = 1 - trace + determinant, 2 - trace
-        negative = (total < 0) | (product < -8 * _EPSILON * (1 + trace))
+        negative = (total < 0) | (product < -ROUNDING * (1 + trace))
         names[(discriminant >= -rounding) & negative] = "alternating"
     return names
 

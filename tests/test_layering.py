@@ -87,6 +87,7 @@ CHAPTERS = (
     "spectrum_files",
     "advice",
     "plotting",
+    "explorer",
     "testing",
     "hypothesis_entry_point",
     "__init__",
@@ -195,6 +196,7 @@ PLOTTING = (
     "run_at_a_glance",
     "__init__",
 )
+EXPLORER = ("functions", "page", "__init__")
 TESTING = (
     "stable_limit",
     "run",
@@ -225,6 +227,7 @@ COMMANDS = (
     "predicted_tables",
     "advising",
     "deriving",
+    "exploring",
     "predicting",
     "__init__",
 )
@@ -236,6 +239,7 @@ FOLDERS = {
     "ensembles": ENSEMBLES,
     "fits": FITS,
     "plotting": PLOTTING,
+    "explorer": EXPLORER,
     "testing": TESTING,
 }
 ORDER = [

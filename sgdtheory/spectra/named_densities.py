@@ -12,7 +12,42 @@ from sgdtheory.number_checks import check_number
 from sgdtheory.spectra.spectral_density import SpectralDensity
 from sgdtheory.user_input import strict_expression
 
-__all__ = ["log_normal", "marchenko_pastur", "power_law"]
+__all__ = [
+    "log_normal",
+    "log_normal_shape",
+    "marchenko_pastur",
+    "marchenko_pastur_ends",
+    "marchenko_pastur_shape",
+    "power_law",
+    "power_law_shape",
+]
+
+
+def marchenko_pastur_ends(aspect_ratio: Expr, scale: Expr) -> tuple[Expr, Expr]:
+    r"""s (1 ± √q)², the smaller first."""
+    low, high = (scale * (1 + sign * sqrt(aspect_ratio)) ** 2 for sign in (-1, 1))
+    return low, high
+
+
+def marchenko_pastur_shape(aspect_ratio: Expr, scale: Expr) -> Expr:
+    """The density of all d directions, those at 0 left out, as an expression in ρ."""
+    low, high = marchenko_pastur_ends(aspect_ratio, scale)
+    return sqrt((high - s.rho) * (s.rho - low)) / (2 * pi * aspect_ratio * scale * s.rho)
+
+
+def power_law_shape(tail_exponent: Expr) -> Expr:
+    """ρ^(−1−a), not normalised.
+
+    >>> power_law_shape(s.tail)
+    rho**(-a - 1)
+    """
+    return s.rho ** (-1 - tail_exponent)
+
+
+def log_normal_shape(median: Expr, log_deviation: Expr) -> Expr:
+    """The density on all ρ > 0, as an expression in ρ."""
+    spread = log(s.rho / median) / log_deviation
+    return exp(-(spread**2) / 2) / (s.rho * log_deviation * sqrt(2 * pi))
 
 
 def marchenko_pastur(aspect_ratio: Any, scale: Any = 1, directions: float = 1.0) -> SpectralDensity:
@@ -39,10 +74,10 @@ def marchenko_pastur(aspect_ratio: Any, scale: Any = 1, directions: float = 1.0)
     check_number("scale", scale, above=0.0)
     check_number("directions", directions, above=0.0)
     q, unit = (strict_expression(*x) for x in (("aspect_ratio", aspect_ratio), ("scale", scale)))
-    low, high = (unit * (1 + sign * sqrt(q)) ** 2 for sign in (-1, 1))
+    low, high = marchenko_pastur_ends(q, unit)
     # The zeros are apart, so that the positive ones alone have the integral 1.
     share = Max(1, q)
-    density = share * sqrt((high - s.rho) * (s.rho - low)) / (2 * pi * q * unit * s.rho)
+    density = share * marchenko_pastur_shape(q, unit)
     positive = float(directions / share)
     zeros = {0.0: directions - positive} if q > 1 else {}
     return SpectralDensity(density, float(low), float(high), positive, zeros)
@@ -73,7 +108,7 @@ def power_law(
     )
     octave = Dummy(real=True)
     total = integrate(exp(-a * octave), (octave, log(low), log(high)))
-    density = s.rho ** (-1 - a) / total
+    density = power_law_shape(a) / total
     return SpectralDensity(density, float(low), float(high), directions)
 
 
@@ -104,7 +139,7 @@ def log_normal(
     middle, width = (
         strict_expression(*x) for x in (("median", median), ("log_deviation", log_deviation))
     )
-    density: Expr = exp(-((log(s.rho / middle) / width) ** 2) / 2) / (s.rho * width * sqrt(2 * pi))
+    density = log_normal_shape(middle, width)
     if smallest == 0 and largest == np.inf:
         return SpectralDensity(density, 0.0, np.inf, directions)
     return SpectralDensity.normalised(density, smallest, largest, directions)
