@@ -21,6 +21,7 @@ CHAPTERS = (
     "derivation",
     "remembered",
     "arrays",
+    "notebook_display",
     "number_checks",
     "user_input",
     "normal_form",
@@ -79,6 +80,7 @@ CHAPTERS = (
     "predicted_moments",
     "predicted_displacement",
     "predictor",
+    "torch",
     "fits",
     "equivalent_settings",
     "elasticities",
@@ -142,12 +144,24 @@ SPECTRA = (
     "negative_tails",
     "weighted_directions",
     "gathered_chunks",
+    "lanczos_process",
     "lanczos_quadrature",
     "measured_directions",
     "double_exponential",
     "density_panels",
     "spectral_density",
     "named_densities",
+    "__init__",
+)
+TORCH = (
+    "optimizer_settings",
+    "loader_settings",
+    "run_settings",
+    "undisturbed_model",
+    "loss_hessian",
+    "gradient_noise",
+    "measurement",
+    "analysis",
     "__init__",
 )
 FITS = (
@@ -196,6 +210,7 @@ FOLDERS = {
     "ensembles": ENSEMBLES,
     "fits": FITS,
     "testing": TESTING,
+    "torch": TORCH,
 }
 ORDER = [
     module
