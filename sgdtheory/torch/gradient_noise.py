@@ -106,7 +106,7 @@ def gradient_noise(
             totals.append(errors.double().square().sum(1).cpu().numpy())
     along = _population_mean(np.concatenate(squares), population)
     total = _population_mean(np.concatenate(totals), population)
-    return GradientNoise(*along, *map(float, total), notes)
+    return GradientNoise(along[0], along[1], float(total[0]), float(total[1]), notes)
 
 
 def _each_gradient(
