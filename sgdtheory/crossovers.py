@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sgdtheory.notebook_display import ShownAsTable
+
 __all__ = ["Crossovers", "first_update"]
 
 # Epochs are counted in floating point too, so the last octaves are left alone.
@@ -13,7 +15,7 @@ _LARGEST = 2.0**50
 
 
 @dataclass(frozen=True, eq=False)
-class Crossovers:
+class Crossovers(ShownAsTable):
     """Update counts at which the growth of E|Δ_k|² changes; for a sweep, arrays of them.
 
     Args:

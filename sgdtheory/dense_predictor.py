@@ -29,6 +29,7 @@ from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.landscape import Landscape
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
+from sgdtheory.notebook_display import ShownAsTable, Table
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.sweeps import Sweep
 from sgdtheory.update_rule import UpdateRule
@@ -82,6 +83,9 @@ class ModePredictor(Protocol):
     @property
     def relaxation_steps(self) -> Any:
         """Per direction."""
+
+    def tables(self) -> tuple[Table, ...]:
+        """What a notebook shows."""
 
     def stationary_covariance(self) -> Any:
         """Shape (modes, 2, 2)."""
@@ -145,7 +149,7 @@ def _characteristic(rule: UpdateRule) -> LoweredFunction:
 
 
 @dataclass(frozen=True, eq=False)
-class DensePredictor:
+class DensePredictor(ShownAsTable):
     r"""Predictions in the landscape's own coordinates, for an H and a Σ that need not commute.
 
     Args:
@@ -220,6 +224,10 @@ class DensePredictor:
     def assumptions(self) -> tuple[str, ...]:
         """What the derivation takes for granted."""
         return self.derivation.assumptions
+
+    def tables(self) -> tuple[Table, ...]:
+        """The landscape, the run and some of its directions; print one for plain text."""
+        return (*self.landscape.tables(), *self.modes.tables())
 
     # -- moments ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgdtheory.arrays import backend_of, detached, like, logarithm
+from sgdtheory.notebook_display import ShownAsTable
 
 __all__ = ["DisplacementParts", "fitted_slope", "local_exponent", "quadratic_form"]
 
@@ -17,7 +18,7 @@ _SLIGHT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class DisplacementParts:
+class DisplacementParts(ShownAsTable):
     r"""What makes up E|θ_k − θ_0|², each part of the shape of the steps.
 
     .. math:: E|\Delta_k|^2 = |E\,\Delta_k|^2 + \mathrm{tr}\,(F_k - 1)\,C_0\,(F_k - 1)^T + N_k

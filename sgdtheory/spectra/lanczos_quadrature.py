@@ -20,6 +20,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from sgdtheory.arrays import detached, like
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.number_checks import check_number
 from sgdtheory.spectra.lanczos_process import random_probe_rules
 
@@ -35,9 +36,12 @@ class LanczosEstimate(NamedTuple):
     value: float
     standard_error: float
 
+    def _repr_latex_(self) -> str:
+        return rf"${self.value:.6g} \pm {self.standard_error:.2g}$"
+
 
 @dataclass(frozen=True, eq=False)
-class LanczosQuadrature:
+class LanczosQuadrature(ShownAsTable):
     r"""Ritz values and weights of several probes.
 
     Args:

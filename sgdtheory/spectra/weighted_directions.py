@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgdtheory.arrays import backend_of, detached, like
+from sgdtheory.notebook_display import ShownAsTable, Table, described
 from sgdtheory.number_checks import check_number
 from sgdtheory.spectra.negative_tails import NegativeTail
 
@@ -15,7 +16,7 @@ __all__ = ["WeightedDirections", "checked_vector"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class WeightedDirections:
+class WeightedDirections(ShownAsTable):
     r"""Eigenvalues ρ_i, noise variances Σ_i and counts n_i; the arguments are those of `Spectrum`.
 
     Everything here is a sum :math:`\sum_i n_i f(\rho_i)`, which holds for counts of either sign.
@@ -84,6 +85,25 @@ class WeightedDirections:
 
     def __len__(self) -> int:
         return len(self.eigenvalues)
+
+    def tables(self) -> tuple[Table, ...]:
+        """What a notebook shows; print one for plain text."""
+        rho = detached(self.eigenvalues)
+        noise = (
+            ("noise scale σ²", described(self.noise_scale))
+            if self.noise_variances is None
+            else ("tr Σ", described(self.total(self.variances)))
+        )
+        rows = (
+            ("directions", described(self.size)),
+            ("eigenvalues kept", str(len(self))),
+            ("largest", described(rho.max())),
+            ("smallest", described(rho.min())),
+            ("tr H", described(self.trace)),
+            noise,
+            *(("note", str(tail)) for tail in self.negative_tails),
+        )
+        return (Table(type(self).__name__, rows),)
 
     @property
     def variances(self) -> Any:
