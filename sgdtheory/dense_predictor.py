@@ -96,6 +96,12 @@ class ModePredictor(Protocol):
     def local_displacement(self) -> Any:
         """One number."""
 
+    def to_xarray(self, steps: Any = None, **start: Any) -> Any:
+        """A data set of curves and directions."""
+
+    def to_pandas(self, steps: Any = None, **start: Any) -> Any:
+        """A table of one or the other."""
+
     def displacement(self, *steps: Any, **start: Any) -> Any:
         """Shape (steps,)."""
 
@@ -370,6 +376,40 @@ class DensePredictor(ShownAsTable):
                 "coordinate of the landscape, or one number for all."
             )
         return np.asarray(np.broadcast_to(offset, size) @ self.landscape.eigenvectors)
+
+    def to_xarray(
+        self,
+        steps: Any = None,
+        position: Any = None,
+        velocity: Any = 0.0,
+        start_covariance: Any = None,
+    ) -> Any:
+        """Displacement, exponent, and numbers of each eigen-direction, as an xarray.Dataset.
+
+        Args:
+            steps: update counts ≥ 1; None for no curves.
+            position: as of `displacement`; likewise the following.
+            velocity: with `position`.
+            start_covariance: about `position`.
+        """
+        return self.modes.to_xarray(steps, **self._start(position, velocity, start_covariance))
+
+    def to_pandas(
+        self,
+        steps: Any = None,
+        position: Any = None,
+        velocity: Any = 0.0,
+        start_covariance: Any = None,
+    ) -> Any:
+        """A pandas.DataFrame: displacement and exponent at steps, or without steps, directions.
+
+        Args:
+            steps: as of `to_xarray`; likewise the following.
+            position: a start.
+            velocity: with `position`.
+            start_covariance: about `position`.
+        """
+        return self.modes.to_pandas(steps, **self._start(position, velocity, start_covariance))
 
     # -- one direction at a time --------------------------------------------------------------
 

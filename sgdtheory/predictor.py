@@ -20,7 +20,7 @@ from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.landscape import Landscape
 from sgdtheory.lowering import lower
 from sgdtheory.notebook_display import Table, described
-from sgdtheory.predicted_displacement import PredictedDisplacement
+from sgdtheory.predicted_tables import PredictedTables
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.time_scales import regimes, relaxation_time, relaxation_updates
 
@@ -31,7 +31,7 @@ _SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Predictor(PredictedDisplacement):
+class Predictor(PredictedTables):
     r"""Predictions for a run: hyperparameters, a spectrum, and one of two theories.
 
     Args:

@@ -188,7 +188,7 @@ def replicas(data, weights, settings, batch, steps, replacement, count=3000):
     [
         ({"momentum": 0.7, "weight_decay": 0.2}, False),
         ({"momentum": 0.7, "nesterov": True}, True),
-        ({"momentum": 0.5, "dampening": 0.3}, False),
+        ({"momentum": 0.5, "dampening": 0.3}, True),
         ({}, True),
     ],
 )

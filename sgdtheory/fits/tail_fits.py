@@ -83,14 +83,18 @@ class TailFit(ShownAsTable):
     def tables(self) -> tuple[Table, ...]:
         """The tail, and a row for each fitted parameter; print one for plain text."""
         rows = tuple(
-            (name.replace("_", " "), f"{error:.2g}", " to ".join(f"{end:.4g}" for end in ends))
+            (
+                name.replace("_", " "),
+                f"{getattr(self.parameters, name):.4g} ± {error:.2g}",
+                " to ".join(f"{end:.4g}" for end in ends),
+            )
             for (name, error), ends in zip(
                 self.standard_errors.items(),
                 (self.intervals[name] for name in self.fitted),
                 strict=True,
             )
         )
-        head = ("fitted", "standard error", f"{self.level:.0%} interval")
+        head = ("fitted", "estimate", f"{self.level:.0%} interval")
         return (*self.tail.tables(), Table("Fit", rows, head))
 
 

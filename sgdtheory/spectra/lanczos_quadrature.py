@@ -37,7 +37,8 @@ class LanczosEstimate(NamedTuple):
     standard_error: float
 
     def _repr_latex_(self) -> str:
-        return rf"${self.value:.6g} \pm {self.standard_error:.2g}$"
+        error = rf" \pm {self.standard_error:.2g}" if np.isfinite(self.standard_error) else ""
+        return f"${self.value:.6g}{error}$"
 
 
 @dataclass(frozen=True, eq=False)
