@@ -32,7 +32,7 @@ class Measurement(ShownAsTable):
 
     Args:
         eigenvalues: ρ, the largest of the Hessian, descending, (k,). Unit: loss/θ².
-        residuals: |Hu − ρu| of each, (k,): so near is an eigenvalue of the Hessian.
+        residuals: ‖Hu − ρu‖ of each, (k,): so near is an eigenvalue of the Hessian.
         eigenvectors: u, one a column, (P, k), a tensor of the model's kind. The trained parameters
             in their order, flattened, are θ.
         noise: uᵀΣu of one example's gradient along each, (k,). Unit: (loss/θ)².
@@ -42,7 +42,7 @@ class Measurement(ShownAsTable):
         rest: what random probes have seen of the other directions; None where there are none.
         dimension: P, the number of trained parameters.
         examples: how many were used.
-        gradient_norm: |∇L + λθ|, which is 0 at a minimum. Unit: loss/θ.
+        gradient_norm: ‖∇L + λθ‖, which is 0 at a minimum. Unit: loss/θ.
         run: the settings of optimizer and loader.
         negative: what becomes of negative eigenvalues, as of `Spectrum.from_hessian_eigenvalues`.
         notes: what was done otherwise than asked, in words.
@@ -138,7 +138,7 @@ class Measurement(ShownAsTable):
             ("examples used", str(self.examples)),
             ("tr H", _with_error(*self.trace)),
             ("tr Σ", _with_error(self.noise_total, self.noise_total_error)),
-            ("|∇L + λθ|", f"{self.gradient_norm:.4g}"),
+            ("‖∇L + λθ‖", f"{self.gradient_norm:.4g}"),
             *(("note", note) for note in self.notes),
         ]
         return Table(f"Measured, for {run.rule.name}", tuple(rows))
@@ -153,7 +153,7 @@ class Measurement(ShownAsTable):
             )
         )
         caption = f"Largest {len(rows)} of {len(self.eigenvalues)} measured directions"
-        return Table(caption, rows, ("", "ρ", "|Hu − ρu|", "Σ of one example"))
+        return Table(caption, rows, ("", "ρ", "‖Hu − ρu‖", "Σ of one example"))
 
 
 def _with_error(value: float, error: float) -> str:
