@@ -43,7 +43,8 @@ class Table:
 
     def html(self) -> str:
         """One table element; nothing in a cell is markup."""
-        lines = ["<table>", f"<caption>{escape(self.caption)}</caption>"]
+        # Sphinx styles tables of this class, as Jupyter does all.
+        lines = ['<table class="dataframe">', f"<caption>{escape(self.caption)}</caption>"]
         if self.head:
             lines.append(f"<thead>{_row(self.head, 'th', len(self.head))}</thead>")
         lines += ["<tbody>", *(_row(row, "th", 1) for row in self.rows), "</tbody>", "</table>"]
