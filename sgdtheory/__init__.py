@@ -350,8 +350,8 @@ __all__ = [
 def __getattr__(name: str) -> _Any:
     if name == "__version__":
         return _import_module("importlib.metadata").version("sgdtheory")
-    if name == "testing":
-        return _import_module("sgdtheory.testing")
+    if name in ("testing", "torch"):
+        return _import_module(f"sgdtheory.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'sgdtheory' has no attribute {name!r}")
     value = getattr(_import_module(f"sgdtheory.{_HOMES[name]}"), name)

@@ -19,6 +19,7 @@ from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.modified_equations import modified_equation
 from sgdtheory.noise import EigenDirection
 from sgdtheory.normal_form import factored
+from sgdtheory.notebook_display import ShownAsEquations
 from sgdtheory.remembered import remembered
 from sgdtheory.update_rule import UpdateRule
 
@@ -28,7 +29,7 @@ _NAMES = ("position_variance", "velocity_variance", "local_displacement")
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(ShownAsEquations):
     r"""Exact discrete average divided by the continuous one, in the stationary state.
 
     Args:

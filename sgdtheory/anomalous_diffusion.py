@@ -29,6 +29,7 @@ from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
 from sgdtheory.discrete_time import recursion
 from sgdtheory.normal_form import factored
+from sgdtheory.notebook_display import ShownAsEquations
 from sgdtheory.update_rule import UpdateRule
 
 __all__ = ["Growth", "SlowDirection", "heavy_tail", "saturation", "slow_direction", "white"]
@@ -37,7 +38,7 @@ _SLOW = "every direction that counts is slower than a velocity's memory"
 
 
 @dataclass(frozen=True)
-class SlowDirection:
+class SlowDirection(ShownAsEquations):
     r"""A direction that relaxes over many updates: 2 Var θ (1 − e^{−hrk}).
 
     Args:
@@ -91,7 +92,7 @@ def slow_direction(rule: UpdateRule) -> SlowDirection:
 
 
 @dataclass(frozen=True)
-class Growth:
+class Growth(ShownAsEquations):
     """A displacement that grows, summed over a density of directions.
 
     Args:

@@ -20,6 +20,7 @@ from sympy import Symbol
 
 from sgdtheory.arrays import real
 from sgdtheory.hyperparameters import Hyperparameters, require_hyperparameters
+from sgdtheory.named_results import data_frame, dataset
 from sgdtheory.profile_likelihood import Maximum, maximum, profile_intervals
 from sgdtheory.recursion_likelihood import Record, RestrictedLikelihood
 from sgdtheory.sampling import SAMPLINGS
@@ -146,6 +147,23 @@ class Calibration:
 
     def _repr_markdown_(self) -> str:
         return self.markdown()
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame, a row for each direction; intervals are two columns.
+
+        Raises:
+            ImportError: when pandas is not installed.
+        """
+        columns: dict[str, Array] = {}
+        for field in fields(self):
+            value = np.asarray(getattr(self, field.name))
+            if value.ndim == 1:
+                columns[field.name] = value
+            elif value.ndim == 2:
+                name = field.name.removesuffix("interval")
+                columns |= {f"{name}lower": value[:, 0], f"{name}upper": value[:, 1]}
+        directions = {"direction": np.arange(len(self))}
+        return data_frame(dataset(columns, directions))
 
     def save(self, path: str | Path) -> None:
         """Write everything as arrays to an .npz file.

@@ -22,6 +22,7 @@ from sgdtheory.diffusion import ornstein_uhlenbeck
 from sgdtheory.discrete_time import recursion
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.number_checks import check_number
 from sgdtheory.time_scales import relaxation_updates
 from sgdtheory.update_rule import UpdateRule, heavy_ball
@@ -34,7 +35,7 @@ _MOST_POINTS = 2**13
 
 
 @dataclass(frozen=True)
-class SettingsRange:
+class SettingsRange(ShownAsTable):
     """The settings for which a compressed spectrum is as good as the whole.
 
     Args:

@@ -2,9 +2,12 @@ r"""Where the growth of a displacement changes its law: named update counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+from sgdtheory.named_results import NamedResults
+from sgdtheory.notebook_display import ShownAsTable
 
 __all__ = ["Crossovers", "first_update"]
 
@@ -13,7 +16,7 @@ _LARGEST = 2.0**50
 
 
 @dataclass(frozen=True, eq=False)
-class Crossovers:
+class Crossovers(ShownAsTable, NamedResults):
     """Update counts at which the growth of E|Δ_k|² changes; for a sweep, arrays of them.
 
     Args:
@@ -33,11 +36,18 @@ class Crossovers:
     seen.
     """
 
+    _FURTHER: ClassVar[Mapping[str, tuple[str, ...]]] = {"relaxation_steps": ("mode",)}
+
     velocity_memory: Any
     relaxation: Any
     epoch: Any
     start_overtakes: Any
     saturation: Any
+
+    def _named_values(self) -> dict[str, Any]:
+        # In a data set "relaxation" is a part of the displacement.
+        values = super()._named_values()
+        return {"relaxation_steps": values.pop("relaxation"), **values}
 
 
 def first_update(reached: Callable[[int], bool], first: int = 1) -> float:

@@ -29,6 +29,7 @@ from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.landscape import Landscape
 from sgdtheory.lowering import LoweredFunction, lower
 from sgdtheory.modified_equations import modified_equation
+from sgdtheory.notebook_display import ShownAsTable, Table
 from sgdtheory.number_checks import FARTHEST
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.sweeps import Sweep
@@ -84,6 +85,9 @@ class ModePredictor(Protocol):
     def relaxation_steps(self) -> Any:
         """Per direction."""
 
+    def tables(self) -> tuple[Table, ...]:
+        """What a notebook shows."""
+
     def stationary_covariance(self) -> Any:
         """Shape (modes, 2, 2)."""
 
@@ -92,6 +96,12 @@ class ModePredictor(Protocol):
 
     def local_displacement(self) -> Any:
         """One number."""
+
+    def to_xarray(self, steps: Any = None, **start: Any) -> Any:
+        """A data set of curves and directions."""
+
+    def to_pandas(self, steps: Any = None, **start: Any) -> Any:
+        """A table of one or the other."""
 
     def displacement(self, *steps: Any, **start: Any) -> Any:
         """Shape (steps,)."""
@@ -146,7 +156,7 @@ def _characteristic(rule: UpdateRule) -> LoweredFunction:
 
 
 @dataclass(frozen=True, eq=False)
-class DensePredictor:
+class DensePredictor(ShownAsTable):
     r"""Predictions in the landscape's own coordinates, for an H and a Σ that need not commute.
 
     Args:
@@ -221,6 +231,10 @@ class DensePredictor:
     def assumptions(self) -> tuple[str, ...]:
         """What the derivation takes for granted."""
         return self.derivation.assumptions
+
+    def tables(self) -> tuple[Table, ...]:
+        """The landscape, the run and some of its directions; print one for plain text."""
+        return (*self.landscape.tables(), *self.modes.tables())
 
     # -- moments ------------------------------------------------------------------------------
 
@@ -363,6 +377,40 @@ class DensePredictor:
                 f"of shape ({size},), one per coordinate of the landscape, or one number for all."
             )
         return np.asarray(np.broadcast_to(offset, size) @ self.landscape.eigenvectors)
+
+    def to_xarray(
+        self,
+        steps: Any = None,
+        position: Any = None,
+        velocity: Any = 0.0,
+        start_covariance: Any = None,
+    ) -> Any:
+        """Displacement, exponent, and numbers of each eigen-direction, as an xarray.Dataset.
+
+        Args:
+            steps: update counts ≥ 1; None for no curves.
+            position: as of `displacement`; likewise the following.
+            velocity: with `position`.
+            start_covariance: about `position`.
+        """
+        return self.modes.to_xarray(steps, **self._start(position, velocity, start_covariance))
+
+    def to_pandas(
+        self,
+        steps: Any = None,
+        position: Any = None,
+        velocity: Any = 0.0,
+        start_covariance: Any = None,
+    ) -> Any:
+        """A pandas.DataFrame: displacement and exponent at steps, or without steps, directions.
+
+        Args:
+            steps: as of `to_xarray`; likewise the following.
+            position: a start.
+            velocity: with `position`.
+            start_covariance: about `position`.
+        """
+        return self.modes.to_pandas(steps, **self._start(position, velocity, start_covariance))
 
     # -- one direction at a time --------------------------------------------------------------
 

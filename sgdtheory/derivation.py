@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from typing import TypeAlias
 
 from sympy import latex
@@ -87,6 +88,11 @@ def _typeset(text: str) -> str:
     )
 
 
+def _escaped(text: str) -> str:
+    """Words in which a rule's name is no markup; quotation marks are none."""
+    return escape(text, quote=False)
+
+
 @dataclass(frozen=True)
 class Step:
     """One step: what was done, to which formulas it led, and what had to be assumed.
@@ -102,6 +108,9 @@ class Step:
     action: str
     formulas: tuple[Formula, ...] = ()
     assumption: str = ""
+
+    def _repr_markdown_(self) -> str:
+        return Derivation((self,)).markdown()
 
 
 @dataclass(frozen=True)
@@ -137,10 +146,10 @@ class Derivation:
         """Markdown with display mathematics, as a notebook or a documentation page shows it."""
         parts = []
         for number, step in enumerate(self.steps, start=1):
-            parts.append(f"**{number}. {step.title}.** {step.action}")
+            parts.append(f"**{number}. {_escaped(step.title)}.** {_escaped(step.action)}")
             parts += [f"$$\n{latex(formula)}\n$$" for formula in step.formulas]
             if step.assumption:
-                parts.append(f"*Assumed: {step.assumption}*")
+                parts.append(f"*Assumed: {_escaped(step.assumption)}*")
         return "\n\n".join(parts)
 
     def latex(self) -> str:

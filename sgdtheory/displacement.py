@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from sgdtheory.arrays import backend_of, detached, like, logarithm
+from sgdtheory.named_results import NamedResults
+from sgdtheory.notebook_display import ShownAsTable
 
 __all__ = ["DisplacementParts", "fitted_slope", "local_exponent", "quadratic_form"]
 
@@ -17,7 +19,7 @@ _SLIGHT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class DisplacementParts:
+class DisplacementParts(ShownAsTable, NamedResults):
     r"""What makes up E|θ_k − θ_0|², each part of the shape of the steps.
 
     .. math:: E|\Delta_k|^2 = |E\,\Delta_k|^2 + \mathrm{tr}\,(F_k - 1)\,C_0\,(F_k - 1)^T + N_k
@@ -35,6 +37,10 @@ class DisplacementParts:
     drift: Any
     relaxation: Any
     noise: Any
+
+    def _named_values(self) -> dict[str, Any]:
+        further = {"total": self.total, "ballistic_share": self.ballistic_share}
+        return {**super()._named_values(), **further}
 
     @property
     def total(self) -> Any:

@@ -14,6 +14,8 @@ import numpy as np
 
 from sgdtheory.arrays import detached
 from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.named_results import NamedResults
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.predictor import Predictor
 
 __all__ = ["Sensitivities", "sensitivities"]
@@ -22,7 +24,7 @@ _SETTINGS = ("learning_rate", "momentum", "batch_size", "weight_decay")
 
 
 @dataclass(frozen=True, eq=False)
-class Sensitivities:
+class Sensitivities(ShownAsTable, NamedResults):
     """Derivatives with respect to the logarithm of each setting, of the prediction's shape.
 
     A logarithm's are nan where the prediction is 0.

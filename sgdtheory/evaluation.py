@@ -29,6 +29,7 @@ from sgdtheory.direction_results import lowered_result
 from sgdtheory.discrete_time import recursion
 from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.sampling import SAMPLINGS
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.stability import jury_conditions
@@ -66,7 +67,7 @@ def few_settings_at_once(sum_over_modes: Callable[..., Any]) -> Callable[..., An
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(ShownAsTable):
     """The settings of a run or a sweep, and results of its directions; see `Predictor`."""
 
     hyperparameters: Hyperparameters

@@ -14,7 +14,18 @@ from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sympy import Eq, Expr, Integer, Poly, Symbol, expand, factor, linear_eq_to_matrix, linsolve
+from sympy import (
+    Eq,
+    Expr,
+    Integer,
+    Poly,
+    Symbol,
+    expand,
+    factor,
+    latex,
+    linear_eq_to_matrix,
+    linsolve,
+)
 
 from sgdtheory import symbols as s
 from sgdtheory.arrays import real
@@ -76,6 +87,10 @@ class FluctuationDissipation:
     def assumptions(self) -> tuple[str, ...]:
         """What the derivation takes for granted."""
         return self.derivation.assumptions
+
+    def _repr_latex_(self) -> str:
+        lines = " \\\\\n".join(map(latex, self.relations))
+        return f"$$\n\\begin{{gathered}}\n{lines}\n\\end{{gathered}}\n$$"
 
     def solved(self, *by: Symbol) -> dict[Symbol, Expr]:
         """The relations solved for as many averages as they determine.

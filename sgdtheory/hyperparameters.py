@@ -12,6 +12,7 @@ from sympy import Symbol
 
 from sgdtheory import symbols as s
 from sgdtheory.arrays import backend_of, detached, is_named, shortened
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.number_checks import check_numbers
 from sgdtheory.sweeps import Sweep, xarray_for
 from sgdtheory.update_rule import UpdateRule
@@ -20,7 +21,7 @@ __all__ = ["Hyperparameters", "require_hyperparameters"]
 
 
 @dataclass(frozen=True, eq=False)
-class Hyperparameters:
+class Hyperparameters(ShownAsTable):
     """What a training run sets, or a sweep over runs.
 
     Args:

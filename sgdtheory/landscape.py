@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdtheory.arrays import backend_of
+from sgdtheory.notebook_display import ShownAsTable, Table, described
 from sgdtheory.spectrum import Spectrum
 
 __all__ = ["Landscape"]
@@ -22,7 +23,7 @@ Array: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
+class Landscape(ShownAsTable):
     r"""Hessian H of the loss and covariance Σ of one example's gradient, in any coordinates.
 
     Args:
@@ -94,6 +95,16 @@ class Landscape:
         product = self.hessian @ self.noise_covariance
         size = np.linalg.norm(self.hessian) * np.linalg.norm(self.noise_covariance)
         return float(np.linalg.norm(product - product.T) / size) if size else 0.0
+
+    def tables(self) -> tuple[Table, ...]:
+        """What a notebook shows; print one for plain text."""
+        rows = (
+            ("dimension", str(self.dimension)),
+            ("eigenvalues of H", described(self.eigenvalues)),
+            ("noise along its eigenvectors", described(self.spectrum.variances)),
+            ("‖HΣ − ΣH‖/(‖H‖‖Σ‖)", described(self.commutator)),
+        )
+        return (Table("Landscape", rows),)
 
 
 def _symmetric(name: str, value: Any) -> Array:

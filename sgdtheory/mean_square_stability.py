@@ -20,6 +20,7 @@ from sgdtheory.derivation import Derivation
 from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.normal_form import factored
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.second_moments import HEAVY_BALL, SecondMomentMap, Setting, linear_law
 from sgdtheory.stability import stable_interval
 from sgdtheory.update_rule import UpdateRule
@@ -31,7 +32,7 @@ Array: TypeAlias = NDArray[np.float64]
 _TRIED = 16
 
 
-class LinearRegression(ABC):
+class LinearRegression(ShownAsTable, ABC):
     """Linear regression, of which only is asked how strongly its noise drives itself."""
 
     @property

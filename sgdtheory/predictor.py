@@ -6,7 +6,7 @@ its input once, evaluates, and weighs by the spectrum's counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,19 @@ from sgdtheory.flat_direction import velocity_memory
 from sgdtheory.gaussian_process import UnstableError
 from sgdtheory.landscape import Landscape
 from sgdtheory.lowering import lower
-from sgdtheory.predicted_displacement import PredictedDisplacement
+from sgdtheory.notebook_display import Table, described
+from sgdtheory.predicted_tables import PredictedTables
+from sgdtheory.spectrum import Spectrum
 from sgdtheory.time_scales import regimes, relaxation_time, relaxation_updates
 
 __all__ = ["Predictor"]
 
+# Directions in a notebook's table.
+_SHOWN = 8
+
 
 @dataclass(frozen=True, eq=False)
-class Predictor(PredictedDisplacement):
+class Predictor(PredictedTables):
     r"""Predictions for a run: hyperparameters, a spectrum, and one of two theories.
 
     Args:
@@ -72,6 +77,48 @@ class Predictor(PredictedDisplacement):
             modes = cls(hyperparameters, spectrum.spectrum, *args, **settings)
             return DensePredictor(spectrum, modes)
         return super().__new__(cls)
+
+    # -- in a notebook ------------------------------------------------------------------------
+
+    def tables(self) -> tuple[Table, ...]:
+        """The run and, of one setting, some of its directions; print one for plain text."""
+        settings = {**self.hyperparameters.settings, **self.parameters}
+        run = Table(
+            f"{self.rule.name}, {self.theory} theory",
+            (
+                *((str(name).replace("_", " "), described(x)) for name, x in settings.items()),
+                ("sampling", self.sampling.replace("_", " ")),
+                ("spectrum", repr(self.spectrum)),
+            ),
+        )
+        return (run,) if self.sweep.shape else (run, self._some_directions())
+
+    def _some_directions(self) -> Table:
+        """From the steepest to the flattest, evenly by rank."""
+        descending = np.argsort(detached(self.spectrum.eigenvalues))[::-1]
+        ranks = np.linspace(0, len(descending) - 1, min(_SHOWN, len(descending))).round()
+        chosen = descending[ranks.astype(int)].copy()
+        eigenvalues, noise = (
+            detached(x)[chosen] for x in (self.spectrum.eigenvalues, self.spectrum.variances)
+        )
+        shown = replace(self, spectrum=Spectrum(eigenvalues, noise_variances=noise))
+        settles = shown._first_unstable is None
+        spread = (
+            [f"{x:.4g}" for x in detached(shown.stationary_covariance())[:, 0, 0]]
+            if settles
+            else ["–"] * len(chosen)
+        )
+        steps = (f"{x:.4g}" for x in detached(shown.relaxation_steps))
+        columns = (eigenvalues, noise)
+        rows = zip(
+            *([f"{x:.4g}" for x in column] for column in columns),
+            shown.regime,
+            steps,
+            spread,
+            strict=True,
+        )
+        head = ("ρ", "Σ", "regime", "relaxation, updates", "stationary Var θ")
+        return Table(f"{len(chosen)} of {len(descending)} directions", tuple(rows), head)
 
     # -- time scales --------------------------------------------------------------------------
 

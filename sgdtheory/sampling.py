@@ -18,12 +18,13 @@ from sympy import Eq, Expr, S, solve
 from sgdtheory import symbols as s
 from sgdtheory.derivation import Derivation
 from sgdtheory.normal_form import factored
+from sgdtheory.notebook_display import ShownAsEquations
 
 __all__ = ["SAMPLINGS", "Sampling", "epochs", "fixed_order", "with_replacement"]
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(ShownAsEquations):
     """Covariances of batch errors, in units of one example's Σ.
 
     Args:

@@ -17,6 +17,7 @@ from sgdtheory.anomalous_diffusion import slow_direction
 from sgdtheory.discrete_time import recursion
 from sgdtheory.flat_direction import diffusion_rate, velocity_memory
 from sgdtheory.normal_form import factored
+from sgdtheory.notebook_display import ShownAsEquations
 from sgdtheory.update_rule import UpdateRule
 from sgdtheory.user_input import strict_expression
 
@@ -98,7 +99,7 @@ def _elasticity(expression: Expr, x: Symbol) -> Expr:
 
 
 @dataclass(frozen=True)
-class ScalingLaw:
+class ScalingLaw(ShownAsEquations):
     """One observable.
 
     Args:

@@ -21,6 +21,9 @@ CHAPTERS = (
     "derivation",
     "remembered",
     "arrays",
+    "notebook_display",
+    "sweeps",
+    "named_results",
     "number_checks",
     "user_input",
     "normal_form",
@@ -64,7 +67,6 @@ CHAPTERS = (
     "spectra",
     "spectrum",
     "landscape",
-    "sweeps",
     "hyperparameters",
     "second_moments",
     "transient_moments",
@@ -78,7 +80,9 @@ CHAPTERS = (
     "evaluation",
     "predicted_moments",
     "predicted_displacement",
+    "predicted_tables",
     "predictor",
+    "torch",
     "fits",
     "equivalent_settings",
     "elasticities",
@@ -145,12 +149,24 @@ SPECTRA = (
     "negative_tails",
     "weighted_directions",
     "gathered_chunks",
+    "lanczos_process",
     "lanczos_quadrature",
     "measured_directions",
     "double_exponential",
     "density_panels",
     "spectral_density",
     "named_densities",
+    "__init__",
+)
+TORCH = (
+    "optimizer_settings",
+    "loader_settings",
+    "run_settings",
+    "undisturbed_model",
+    "loss_hessian",
+    "gradient_noise",
+    "measurement",
+    "analysis",
     "__init__",
 )
 FITS = (
@@ -241,6 +257,7 @@ FOLDERS = {
     "plotting": PLOTTING,
     "explorer": EXPLORER,
     "testing": TESTING,
+    "torch": TORCH,
 }
 ORDER = [
     module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ class Advice:
 
     def _repr_markdown_(self) -> str:
         return "\n\n".join(
-            "\n".join([f"**{heading}**\n", *(f"- {sentence}" for sentence in sentences)])
+            "\n".join([f"**{heading}**\n", *(f"- {escape(one, quote=False)}" for one in sentences)])
             for heading, sentences in self.sections.items()
         )
 

@@ -23,6 +23,7 @@ from sgdtheory.ensembles.plan import Draws, Examples, Plan, Step
 from sgdtheory.ensembles.run import Run
 from sgdtheory.hyperparameters import Hyperparameters
 from sgdtheory.lowering import LoweredFunction, lower
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.sampling import SAMPLINGS
 from sgdtheory.second_moments import HEAVY_BALL, Setting
 from sgdtheory.update_rule import UpdateRule
@@ -82,7 +83,7 @@ def checked(name: str, value: Any, dimensions: int, reference: Any) -> Any:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Ensemble(ABC):
+class Ensemble(ShownAsTable, ABC):
     """Independent replicas of SGD on N examples.
 
     Replica r of a seed draws the same batches whatever else is simulated: with more replicas or

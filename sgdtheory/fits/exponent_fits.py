@@ -25,6 +25,7 @@ from sgdtheory.fits.slope_estimates import (
     slopes_by_theory,
     slopes_of_replicas,
 )
+from sgdtheory.notebook_display import ShownAsTable, Table
 from sgdtheory.number_checks import check_number
 from sgdtheory.predictor import Predictor
 
@@ -37,7 +38,7 @@ _BLOCK = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class ExponentFit:
+class ExponentFit(ShownAsTable):
     r"""An exponent over a window, and what it is worth.
 
     Args:
@@ -77,7 +78,7 @@ class ExponentFit:
 
 
 @dataclass(frozen=True, eq=False)
-class WindowScan:
+class WindowScan(ShownAsTable):
     """The exponent over several windows, and what is left of it after looking at all.
 
     Args:
@@ -102,6 +103,20 @@ class WindowScan:
     def exponents(self) -> Array:
         """(W,)."""
         return np.array([fit.exponent for fit in self.fits])
+
+    def tables(self) -> tuple[Table, ...]:
+        """A row for each window; print one for plain text."""
+        rows = tuple(
+            (
+                f"{fit.window[0]:g} to {fit.window[1]:g}",
+                f"{fit.exponent:.4g} ± {fit.standard_error:.2g}",
+                f"{lower:.4g} to {upper:.4g}",
+                f"{p:.2g}",
+            )
+            for fit, (lower, upper), p in zip(self.fits, self.bands, self.p_values, strict=True)
+        )
+        head = ("window", "exponent", f"{self.level:.0%} band", "p of c = 1")
+        return (Table("Exponents", rows, head),)
 
 
 def fit_exponent(

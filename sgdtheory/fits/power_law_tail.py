@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import roots_legendre, softmax
 
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.number_checks import check_number
 from sgdtheory.spectrum import Spectrum
 
@@ -20,7 +21,7 @@ _UNIT_NODES, _UNIT_WEIGHTS = roots_legendre(_NODES)
 
 
 @dataclass(frozen=True)
-class PowerLawTail:
+class PowerLawTail(ShownAsTable):
     r"""A density of eigenvalues n(ρ) ∝ ρ^{−(1+a)} between two cut-offs.
 
     Args:

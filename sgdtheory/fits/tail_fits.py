@@ -21,6 +21,7 @@ from sgdtheory.fits.power_law_tail import PowerLawTail
 from sgdtheory.fits.tail_likelihood import Start, TailCurve, TailParameters, visible_range
 from sgdtheory.fits.tail_search import TailSearch
 from sgdtheory.hyperparameters import Hyperparameters
+from sgdtheory.notebook_display import ShownAsTable, Table
 from sgdtheory.number_checks import check_number
 from sgdtheory.spectrum import Spectrum
 from sgdtheory.update_rule import UpdateRule, heavy_ball
@@ -31,7 +32,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class TailFit:
+class TailFit(ShownAsTable):
     r"""A spectrum's tail, and how well it is known.
 
     Args:
@@ -78,6 +79,23 @@ class TailFit:
             name: np.inf if name in self.unbounded else error
             for name, error in zip(self.fitted, errors, strict=True)
         }
+
+    def tables(self) -> tuple[Table, ...]:
+        """The tail, and a row for each fitted parameter; print one for plain text."""
+        rows = tuple(
+            (
+                name.replace("_", " "),
+                f"{getattr(self.parameters, name):.4g} ± {error:.2g}",
+                " to ".join(f"{end:.4g}" for end in ends),
+            )
+            for (name, error), ends in zip(
+                self.standard_errors.items(),
+                (self.intervals[name] for name in self.fitted),
+                strict=True,
+            )
+        )
+        head = ("fitted", "estimate", f"{self.level:.0%} interval")
+        return (*self.tail.tables(), Table("Fit", rows, head))
 
 
 def fit_spectrum_tail(

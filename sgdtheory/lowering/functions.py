@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sympy import Basic, Expr, Symbol, sympify
+from sympy import Basic, Expr, Symbol, latex, sympify
 from sympy.matrices import MatrixBase
 
 from sgdtheory.lowering.operations import Rewriting
@@ -75,6 +75,10 @@ class LoweredFunction:
     def __repr__(self) -> str:
         names = ", ".join(map(str, self.arguments))
         return f"<LoweredFunction of ({names}), {self.backend}; see .expression and .source>"
+
+    def _repr_latex_(self) -> str:
+        arguments = ", ".join(map(latex, self.arguments))
+        return rf"$({arguments}) \mapsto {latex(self.expression)}$"
 
     def __call__(self, *arrays: Any) -> Any:
         """Value at the arrays, broadcast; a Matrix expression adds two axes at the end.

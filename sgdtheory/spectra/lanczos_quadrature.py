@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator
 
 from sgdtheory.arrays import detached, like
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.number_checks import check_number
+from sgdtheory.spectra.lanczos_process import random_probe_rules
 
 __all__ = ["LanczosEstimate", "LanczosQuadrature"]
 
@@ -33,9 +36,13 @@ class LanczosEstimate(NamedTuple):
     value: float
     standard_error: float
 
+    def _repr_latex_(self) -> str:
+        error = rf" \pm {self.standard_error:.2g}" if np.isfinite(self.standard_error) else ""
+        return f"${self.value:.6g}{error}$"
+
 
 @dataclass(frozen=True, eq=False)
-class LanczosQuadrature:
+class LanczosQuadrature(ShownAsTable):
     r"""Ritz values and weights of several probes.
 
     Args:
@@ -82,6 +89,46 @@ class LanczosQuadrature:
                 f"{_UNIT:g}. Give squared first components of the tridiagonal's eigenvectors."
             )
         object.__setattr__(self, "weights", self.weights / self.weights.sum(-1)[:, None])
+
+    @classmethod
+    def of_operator(
+        cls,
+        operator: LinearOperator,
+        steps: int,
+        probes: int = 4,
+        seed: int = 0,
+        beside: Any = None,
+    ) -> LanczosQuadrature:
+        """What random probes see of a symmetric operator, which is only asked for products.
+
+        Args:
+            operator: of SciPy, (P, P), symmetric; the products' floating type is its own.
+            steps: m of each probe, whose vectors are all kept.
+            probes: independent ones, whose scatter is the standard error.
+            seed: of the probes.
+            beside: orthonormal columns, (P, k), as known eigenvectors: the estimate is of what is
+                orthogonal to them, P − k directions.
+
+        Raises:
+            ValueError: naming the argument, its value and the limit it broke.
+
+        >>> from scipy.sparse.linalg import aslinearoperator
+        >>> matrix = aslinearoperator(np.diag([3.0, 2.0, 1.0, 0.0]))
+        >>> found = LanczosQuadrature.of_operator(matrix, steps=3, beside=np.eye(4)[:, :1])
+        >>> found.dimension, found.ritz_values[0].round(12)
+        (3, array([0., 1., 2.]))
+        """
+        size = operator.shape[0]
+        for name, value in (("steps", steps), ("probes", probes)):
+            check_number(name, value, at_least=1)
+        vectors = np.zeros((size, 0)) if beside is None else np.asarray(beside)
+        if vectors.ndim != 2 or vectors.shape[0] != size or vectors.shape[1] >= size:
+            raise ValueError(
+                f"beside has shape {vectors.shape}: give fewer than {size} columns of {size} "
+                "entries, or there is nothing left to see."
+            )
+        found = random_probe_rules(operator, int(steps), int(probes), seed, vectors)
+        return cls(*found, dimension=size - vectors.shape[1])
 
     def estimate(self, function: Callable[[Any], Any]) -> LanczosEstimate:
         """tr f(H) with its standard error between probes.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sgdtheory.arrays import detached
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.number_checks import check_number
 
 __all__ = ["NegativeTail", "without_negative_tail"]
@@ -21,7 +22,7 @@ _PAST = {"drop": "dropped", "clamp": "clamped to 0", "drift": "kept as drift"}
 
 
 @dataclass(frozen=True)
-class NegativeTail:
+class NegativeTail(ShownAsTable):
     """What was done about negative eigenvalues.
 
     Args:

@@ -14,6 +14,7 @@ from sympy import Expr
 from sgdtheory import symbols as s
 from sgdtheory.arrays import shortened
 from sgdtheory.lowering import lower as lowered
+from sgdtheory.notebook_display import ShownAsTable
 from sgdtheory.number_checks import check_number
 from sgdtheory.spectra.density_panels import Panel, effective_end, panels
 from sgdtheory.spectra.double_exponential import sampled
@@ -30,7 +31,7 @@ _DEGREE = 32
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SpectralDensity:
+class SpectralDensity(ShownAsTable):
     r"""A probability density p(ρ) of eigenvalues, the number of directions, and outliers.
 
     .. math:: \operatorname{tr} f(H) = d \int_l^u p(\rho) f(\rho)\,d\rho + \sum_a n_a f(\rho_a)

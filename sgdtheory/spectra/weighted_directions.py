@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from sgdtheory.arrays import backend_of, detached, like
+from sgdtheory.named_results import NamedResults, data_frame
+from sgdtheory.notebook_display import ShownAsTable, Table, described
 from sgdtheory.number_checks import check_number
 from sgdtheory.spectra.negative_tails import NegativeTail
 
@@ -15,7 +17,7 @@ __all__ = ["WeightedDirections", "checked_vector"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class WeightedDirections:
+class WeightedDirections(ShownAsTable, NamedResults):
     r"""Eigenvalues ρ_i, noise variances Σ_i and counts n_i; the arguments are those of `Spectrum`.
 
     Everything here is a sum :math:`\sum_i n_i f(\rho_i)`, which holds for counts of either sign.
@@ -84,6 +86,50 @@ class WeightedDirections:
 
     def __len__(self) -> int:
         return len(self.eigenvalues)
+
+    def _named_values(self) -> dict[str, Any]:
+        counts = np.ones(len(self)) if self.counts is None else self.counts
+        names = ("eigenvalue", "noise_variance", "count")
+        return dict(zip(names, (self.eigenvalues, self.variances, counts), strict=True))
+
+    def to_xarray(self, **axes: Any) -> Any:
+        """An xarray.Dataset of eigenvalue, noise_variance and count over "mode", with units.
+
+        Args:
+            axes: coordinates of the modes, by another name if you like.
+
+        >>> from sgdtheory import Spectrum
+        >>> Spectrum([2.0, 0.5], noise_scale=3.0).to_xarray().noise_variance.values
+        array([6. , 1.5])
+        """
+        return super().to_xarray(**(axes or {"mode": np.arange(len(self))}))
+
+    def to_pandas(self, **axes: Any) -> Any:
+        """The same as a pandas.DataFrame, a row for each mode.
+
+        Args:
+            axes: as of `to_xarray`.
+        """
+        return data_frame(self.to_xarray(**axes))
+
+    def tables(self) -> tuple[Table, ...]:
+        """What a notebook shows; print one for plain text."""
+        rho = detached(self.eigenvalues)
+        noise = (
+            ("noise scale σ²", described(self.noise_scale))
+            if self.noise_variances is None
+            else ("tr Σ", described(self.total(self.variances)))
+        )
+        rows = (
+            ("directions", described(self.size)),
+            ("eigenvalues kept", str(len(self))),
+            ("largest", described(rho.max())),
+            ("smallest", described(rho.min())),
+            ("tr H", described(self.trace)),
+            noise,
+            *(("note", str(tail)) for tail in self.negative_tails),
+        )
+        return (Table(type(self).__name__, rows),)
 
     @property
     def variances(self) -> Any:
