@@ -11,7 +11,6 @@ import numpy as np
 
 __all__ = ["draw_columns", "save_picture"]
 
-_STYLES = ("-", "--", "-.", ":")
 # By table: the horizontal axis, its label, the curves, and what they are.
 _CURVES = {
     "displacement": ("step", "updates k", ("displacement",), "displacement E|Δ|²"),
@@ -66,27 +65,24 @@ def draw_columns(of: str, columns: Mapping[str, Sequence[Any]]) -> Any:
             f"{', '.join(_CURVES)}, or draw from --format csv."
         )
     # Loaded where one is drawn: help and tables need no picture.
-    from sgdtheory.plotting import COLOURS, axes_for
+    from sgdtheory.plotting.canvas import LINES, new_figure
 
     horizontal, below, names, beside = _CURVES[of]
-    figure = axes_for().figure
-    figure.clear()
     rows = 2 if "exponent" in columns else 1
-    figure.set_size_inches(6, 3.5 * rows)
-    panels = np.atleast_1d(figure.subplots(rows, 1, sharex=True))
+    panels = np.ravel(new_figure(6, 3.5 * rows, rows=rows))
     x = np.asarray(columns[horizontal])
     order = np.argsort(x, kind="stable")
-    for name, style, colour in zip(names, _STYLES, COLOURS, strict=False):
+    for name, line in zip(names, LINES, strict=False):
         y = np.asarray(columns[name], dtype=np.float64)[order]
         if np.any(y > 0):
             shown = np.where(y > 0, y, np.nan)
-            panels[0].plot(x[order], shown, style, color=colour, label=name.replace("_", " "))
+            panels[0].plot(x[order], shown, **line, label=name.replace("_", " "))
     panels[0].set(xscale="log", yscale="log", ylabel=beside)
     if len(names) > 1:
         panels[0].legend(fontsize="small")
     if rows == 2:
-        panels[1].plot(x[order], np.asarray(columns["exponent"])[order], color=COLOURS[0])
+        panels[1].plot(x[order], np.asarray(columns["exponent"])[order], **LINES[0])
         panels[1].axhline(1, color="0.6", linewidth=0.8)
-        panels[1].set(ylabel="local exponent")
+        panels[1].set(xscale="log", ylabel="local exponent")
     panels[-1].set(xlabel=below)
-    return figure
+    return panels[0].figure
