@@ -49,7 +49,7 @@ def fixed_point(operator: LinearOperator, constant: Array) -> Array:
     whole = LinearOperator(operator.shape, matvec=lambda x: x - operator @ x, dtype=np.float64)
     solution, residual = np.zeros_like(constant), constant
     while np.linalg.norm(residual) > 0:
-        correction, _ = gmres(whole, residual, restart=min(len(constant), 100))
+        correction, _ = gmres(whole, residual, restart=min(len(constant), 100), atol=0.0)
         refined = solution + correction
         left = constant - whole @ refined
         if np.linalg.norm(left) >= np.linalg.norm(residual):

@@ -331,16 +331,16 @@ def test_a_deviation_along_a_falling_direction_grows():
 # -- millions of directions -------------------------------------------------------------------
 
 
-def test_a_million_eigenvalues_are_as_their_sum():
+def test_many_eigenvalues_are_as_their_sum():
     rng = np.random.default_rng(0)
-    rho = 10 ** rng.uniform(-8, 0, 1_000_000)
+    rho = 10 ** rng.uniform(-8, 0, 300_000)
     hyper = sgd.Hyperparameters(0.3, 0.9, 64, dataset_size=50_000)
     spectrum = sgd.Spectrum(rho)
     advice = advise(hyper, spectrum, steps=1000)
     whole = sgd.Predictor(hyper, spectrum)
     assert len(advice.run.total.spectrum) < 2000
     assert advice.forecast.displacement == pytest.approx(whole.displacement(1000), rel=1e-6)
-    assert sum(part.directions for part in advice.ranges) == 1_000_000
+    assert sum(part.directions for part in advice.ranges) == 300_000
 
 
 def test_many_offsets_are_as_their_sum():

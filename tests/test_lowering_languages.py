@@ -507,6 +507,14 @@ def test_the_text_says_what_it_computes(backend):
 
 
 @both_languages
+def test_what_is_too_long_to_be_read_is_not_written_out(backend):
+    """Of an expression of thousands of terms the text names the arguments and the shape."""
+    expression = Matrix([[sum(s.eta**i / (s.S + j) for i in range(9) for j in range(9)), 1]])
+    text = sgd.lower(expression, (s.eta, s.S), backend).source
+    assert "(eta, S) ↦ a 1 × 2 matrix, by an expression that is too long to be read" in text
+
+
+@both_languages
 def test_a_file_contains_what_it_needs_and_no_more(backend):
     source = sgd.lower(moment("continuous", "displacement"), _arguments("t"), backend).source
     assert "short_flow(" in source

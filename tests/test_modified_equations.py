@@ -7,7 +7,7 @@ import time
 import mpmath as mp
 import oracles
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sympy import (
     Eq,
@@ -411,6 +411,7 @@ def test_nesterovs_local_displacement_is_0745_of_the_exact_one():
 small = st.integers(-2, 2).map(Integer)
 
 
+@settings(max_examples=20)
 @given(small, small, st.sampled_from([Rational(n, 4) for n in range(-3, 4)]), small)
 def test_observables_of_random_rules(a, b, c, d):
     """θ' = θ + η(a v + b g), v' = c v + d g: one kick per update if b = 0 or ad = bc."""

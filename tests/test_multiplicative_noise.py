@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import solve_discrete_lyapunov
 from scipy.stats import t as student
@@ -313,6 +313,7 @@ def fractions(low, high):
 positive = fractions(0.1, 1.0)
 
 
+@settings(max_examples=12)
 @given(
     positive, positive, fractions(-0.4, 0.9), positive, fractions(-1.0, 1.0), fractions(0.1, 1.5)
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sympy import Basic, Expr, Symbol, latex, sympify
+from sympy import Basic, Expr, Symbol, latex, preorder_traversal, sympify
 from sympy.matrices import MatrixBase
 
 from sgdtheory.lowering.operations import Rewriting
@@ -29,6 +30,8 @@ BACKENDS = MappingProxyType(
     }
 )
 _DEFAULT_NAME = "lowered"
+# Nodes of an expression that a description shows.
+_READABLE = 300
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,7 +122,16 @@ class LoweredFunction:
 
 
 def _described(expression: Expr | MatrixBase, arguments: Sequence[Symbol]) -> str:
-    return f"({', '.join(map(str, arguments))}) ↦ {expression}"
+    matrix = isinstance(expression, MatrixBase)
+    entries = expression.flat() if matrix else [expression]
+    nodes = chain.from_iterable(map(preorder_traversal, entries))
+    if sum(1 for _ in islice(nodes, _READABLE)) < _READABLE:
+        shown = str(expression)
+    else:
+        # To print it would take longer than to lower it.
+        size = " × ".join(map(str, expression.shape)) + " matrix" if matrix else "number"
+        shown = f"a {size}, by an expression that is too long to be read"
+    return f"({', '.join(map(str, arguments))}) ↦ {shown}"
 
 
 def _refusal(backend: str, usage: str) -> Callable[..., Any]:
