@@ -167,8 +167,9 @@ def _free_settings(solve_for: Sequence[str], changed: Mapping[str, float]) -> li
     for name, value in changed.items():
         if name not in _SYMBOLS:
             raise ValueError(
-                f"{name} = {value!r}: the settings that can be changed are {', '.join(_SYMBOLS)}. "
-                "For another weight decay give the new curvature's own run."
+                f"{name} = {value!r}: the settings that can be changed are {', '.join(_SYMBOLS)}, "
+                "for batches drawn with replacement. A weight decay changes the curvature: give "
+                "the run of the new one."
             )
     return [name for name in solve_for if name not in changed]
 

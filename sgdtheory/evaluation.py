@@ -299,8 +299,8 @@ class Evaluation(ShownAsTable):
         here = {s.beta: momentum, **own}
         raise UnstableError(
             f"eigenvalues[{i}] = {rho:g}{self.sweep.place(where)} gives h = {h:g} and "
-            f"ηh = {rate:g}; a stationary state needs ηh in {interval}, which is "
-            f"{interval.subs(here)} at β = {momentum:g}. "
+            f"ηh = {rate:g}; a stationary state needs ηh in {interval}, here "
+            f"{interval.subs(here).evalf(4)}, with β = {momentum:g}. "
             + ("Lower the learning rate" if h > 0 else "Raise the weight decay")
             + ", leave the direction out, or use mean(), covariance() or "
             "displacement(position=...), which need no stationary state."

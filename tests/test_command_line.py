@@ -136,7 +136,7 @@ WRONG = {
     "momentum = 1.5": ["--momentum", "1.5"],
     "--mixing: the quasi-hyperbolic rule needs it": ["--rule", "quasi_hyperbolic"],
     "--dampening: the heavy ball rule has no": ["--dampening", "0.1"],
-    "dataset_size = None": ["--sampling", "epochs"],
+    "Give --dataset-size": ["--sampling", "epochs"],
     "No such file": ["--spectrum", "nowhere.csv"],
     "is not supported": ["--plot", "advice.nothing"],
     "could not convert": ["--learning-rate", "fast"],

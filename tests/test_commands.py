@@ -476,10 +476,13 @@ WRONG_PREDICTIONS = {
     "--plot: covariance has a line a step": ["--of", "covariance", "--plot", "p.png"],
     "momentum = 1.5": ["--momentum", "1.5"],
     "--mixing: the quasi-hyperbolic rule needs it": ["--rule", "quasi_hyperbolic"],
-    "dataset_size = None": ["--sampling", "epochs"],
-    "has no counterpart in continuous time": ["--sampling", "epochs", "--theory", "continuous"],
+    "Give --dataset-size": ["--sampling", "epochs"],
+    "has no counterpart in continuous time": [
+        *("--sampling", "epochs", "--dataset-size", "80"),
+        *("--theory", "continuous"),
+    ],
+    "--spectrum nowhere.npy: No such file": ["--spectrum", "nowhere.npy"],
     "a stationary state needs": ["--learning-rate", "9"],
-    "No such file": ["--spectrum", "nowhere.csv"],
 }
 
 

@@ -76,8 +76,8 @@ class BatchDoubling:
         if self.same_examples is not None:
             told.append(f"displacement of as many examples × {self.same_examples:.4g}")
         sentences = [f"{'; '.join(told)}.".capitalize()] if told else []
-        if self.forecast.exponent is not None:
-            sentences.append(f"The exponent becomes {rounded(self.forecast.exponent)}.")
+        if self.forecast.growth is not None:
+            sentences.append(f"The exponent becomes {rounded(self.forecast.growth)}.")
         limit, gain = self.stability.learning_rate_limit, self.stability.noise_gain
         if limit is not None:
             sentences.append(f"The largest stable learning rate is then {limit:.4g}.")
@@ -86,6 +86,11 @@ class BatchDoubling:
         if self.kept_variance:
             settings = "; or ".join(map(str, self.kept_variance))
             sentences.append(f"The variance of slow directions stays at {settings}.")
+        elif self.forecast.epoch is not None:
+            sentences.append(
+                "Which settings would keep the variance is not said: scaling laws know batches "
+                "drawn with replacement."
+            )
         return tuple(sentences)
 
 

@@ -103,7 +103,7 @@ class RunForecast:
                 ("velocity forgotten", self.velocity_memory),
                 ("epoch", self.epoch),
                 ("the start overtakes the noise", self.start_overtakes),
-                ("saturated", self.saturation),
+                ("63 % of its end reached", self.saturation),
             )
             if value is not None and np.isfinite(value)
         ]
@@ -115,13 +115,20 @@ class RunForecast:
     def _growth(self) -> str:
         if self.exponent is None:
             return ""
-        text = f", growing as k^{rounded(self.exponent)}"
-        if self.window_exponent is not None:
-            first, last = self.window
-            text += (
-                f" (a line fitted from {first} to {last} has slope {rounded(self.window_exponent)})"
-            )
-        return text
+        first, last = self.window
+        fitted = self.window_exponent
+        line = f"a line fitted from {first} to {last} has slope"
+        if self.epoch is None:
+            aside = "" if fitted is None else f" ({line} {rounded(fitted)})"
+            return f", growing as k^{rounded(self.exponent)}{aside}"
+        if fitted is None:
+            return ""
+        return f"; {line} {rounded(fitted)}, about which the local exponent swings in every epoch"
+
+    @property
+    def growth(self) -> float | None:
+        """The exponent as a law of growth: that of a fitted line where every epoch has its own."""
+        return self.exponent if self.epoch is None else self.window_exponent
 
 
 def forecast(run: AdvisedRun, steps: int | None = None) -> RunForecast:

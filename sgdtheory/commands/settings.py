@@ -92,22 +92,38 @@ class Settings:
         """The spectrum in the file.
 
         Raises:
-            OSError: for a file that cannot be opened.
-            ValueError: for one that holds no spectrum.
+            ValueError: for a file that cannot be opened, or holds no spectrum.
         """
-        return sgd.read_spectrum(
-            self.spectrum,
-            self.noise_scale,
-            negative=self.negative,
-            drift_noise_scale=self.drift_noise_scale,
-        )
+        try:
+            return sgd.read_spectrum(
+                self.spectrum,
+                self.noise_scale,
+                negative=self.negative,
+                drift_noise_scale=self.drift_noise_scale,
+            )
+        except OSError as error:
+            raise ValueError(
+                f"--spectrum {self.spectrum}: {error.strerror or error}. Give a file of "
+                "eigenvalues: .npz, .npy, .csv, .json or .safetensors."
+            ) from error
+        except ValueError as error:
+            if "negative='" not in str(error):
+                raise
+            raise ValueError(
+                f"{error} Here these are --negative drop, --negative clamp and --negative drift."
+            ) from error
 
     def optimiser(self) -> dict[str, Any]:
         """Rule, theory, sampling and the rule's parameters, as predictions and advice take them.
 
         Raises:
-            ValueError: when a rule is given a parameter too many or too few.
+            ValueError: when a rule is given a parameter too many or too few, or epochs no length.
         """
+        if self.sampling != "with_replacement" and self.dataset_size is None:
+            raise ValueError(
+                f"--sampling {self.sampling}: an epoch has as many examples as the data set. Give "
+                "--dataset-size."
+            )
         rule = named_rule(self.rule)
         return {
             "theory": self.theory,

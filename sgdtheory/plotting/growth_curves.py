@@ -201,7 +201,7 @@ def _finish(axes: Any, models: Any, grid: Any, start: Any) -> None:
             "velocity forgotten": found.velocity_memory,
             "epoch": found.epoch,
             "start overtakes": found.start_overtakes,
-            "saturated": found.saturation,
+            "63 % there": found.saturation,
         }
         plain = {name: at if at is None else float(detached(at)) for name, at in marks.items()}
         mark_updates([axes], plain)

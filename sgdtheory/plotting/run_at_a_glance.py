@@ -64,7 +64,7 @@ def _crossovers(advice: Advice) -> dict[str, float | None]:
         "velocity forgotten": found.velocity_memory,
         "epoch": found.epoch,
         "start overtakes": found.start_overtakes,
-        "saturated": found.saturation,
+        "63 % there": found.saturation,
         "run's length": found.steps if found.length_was_given else None,
     }
 

@@ -91,7 +91,8 @@ class MeasuredDirections(WeightedDirections):
             ValueError: naming the argument, its value and the limit it broke.
 
         >>> from sgdtheory import Spectrum
-        >>> print(Spectrum.from_lanczos([[0.0, 2.0], [1.0, 3.0]], [[0.5, 0.5], [0.8, 0.2]], 10).trace)
+        >>> seen = [[0.0, 2.0], [1.0, 3.0]], [[0.5, 0.5], [0.8, 0.2]]
+        >>> print(Spectrum.from_lanczos(*seen, 10).trace)
         12.0
         """
         probes = LanczosQuadrature(ritz_values, weights, dimension)
