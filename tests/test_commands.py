@@ -289,7 +289,10 @@ WRONG_DERIVATIONS = {
     "--theory discrete: mass is not in it": ["mass", "--theory", "discrete"],
     "--order 2: map does not come": ["map", "--order", "2"],
     "an integer from 1 to 20": ["mass", "--order", "0"],
-    "--sampling epochs: only results of exact": ["mass", "--sampling", "epochs"],
+    "--sampling epochs: mass of the Langevin equation is of": ["mass", "--sampling", "epochs"],
+    "--sampling epochs: effective_temperature of the rule alone is of": [
+        *("effective_temperature", "--sampling", "epochs")
+    ],
     "--rule nesterov and --velocity": ["mass", "--rule", "nesterov", "--velocity", "v"],
     "both --velocity and --position": ["mass", "--velocity", "v"],
     "is not linear in theta, v, g": ["mass", "--velocity", "v*v", "--position", "theta"],

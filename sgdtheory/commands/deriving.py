@@ -150,9 +150,10 @@ def _theory(result: str, theory: TheoryName | None, order: int, sampling: str) -
             + (", or give --theory continuous." if "continuous" in theories else ".")
         )
     if sampling != "with_replacement" and meant != "discrete":
+        kind = "the Langevin equation" if theories else "the rule alone"
         raise ValueError(
-            f"--sampling {sampling}: only results of exact updates know of epochs. Leave it out"
-            + (", or give --theory discrete." if "discrete" in theories else ".")
+            f"--sampling {sampling}: {result} of {kind} is of batches drawn with replacement. Leave "
+            + ("it out, or give --theory discrete." if "discrete" in theories else "it out.")
         )
     return meant
 
