@@ -152,8 +152,8 @@ def _theory(result: str, theory: TheoryName | None, order: int, sampling: str) -
     if sampling != "with_replacement" and meant != "discrete":
         kind = "the Langevin equation" if theories else "the rule alone"
         raise ValueError(
-            f"--sampling {sampling}: {result} of {kind} is of batches drawn with replacement. Leave "
-            + ("it out, or give --theory discrete." if "discrete" in theories else "it out.")
+            f"--sampling {sampling}: {result} of {kind} is of batches drawn with replacement. "
+            + ("Give --theory discrete." if "discrete" in theories else "Leave it out.")
         )
     return meant
 
