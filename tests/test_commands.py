@@ -16,6 +16,7 @@ from shutil import which
 import numpy as np
 import oracles
 import pytest
+from scipy import stats
 from sympy import Rational, Symbol, latex, parse_expr
 
 import sgdtheory as sgd
@@ -391,6 +392,16 @@ def test_stationary_variances_direction_by_direction(predict):
     np.testing.assert_allclose(columns["relaxation_steps"], slowest, rtol=1e-9)
     kinds = ["underdamped" if np.iscomplex(root).any() else "overdamped" for root in roots]
     assert columns["regime"] == kinds
+
+
+def test_an_exponent_as_it_is_fitted(predict):
+    """A line through logarithms of the table's own displacements, by SciPy."""
+    steps = ("--steps", "2:60:12")
+    table = columns_of(predict, *steps)["columns"]
+    line = stats.linregress(np.log(table["step"]), np.log(table["displacement"]))
+    found = columns_of(predict, "--of", "exponent", *steps)["columns"]
+    assert (found["from"], found["to"], found["steps"]) == ([2], [60], [len(table["step"])])
+    np.testing.assert_allclose(found["exponent"], [line.slope], rtol=1e-9)
 
 
 def test_a_line_a_step_and_direction(predict):

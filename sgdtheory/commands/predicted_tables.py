@@ -76,6 +76,13 @@ def _displacement(asked: Asked) -> Columns:
     }
 
 
+def _fitted(asked: Asked) -> Columns:
+    """One line: what an experimenter finds who records at these steps."""
+    fitted = asked.model.window_exponent(asked.steps, asked.position)
+    first, last, count = asked.steps.min(), asked.steps.max(), len(asked.steps)
+    return {"from": [first], "to": [last], "steps": [count], "exponent": [float(fitted)]}
+
+
 def _parts(asked: Asked) -> Columns:
     parts = asked.model.displacement_parts(asked.steps, asked.position)
     return {
@@ -134,6 +141,7 @@ def _mean(asked: Asked) -> Columns:
 
 TABLES: dict[str, Callable[[Asked], Columns]] = {
     "displacement": _displacement,
+    "exponent": _fitted,
     "parts": _parts,
     "variances": _variances,
     "mean": _mean,

@@ -21,7 +21,7 @@ __all__ = ["predict"]
 def predict(
     settings: Settings,
     of: Literal[
-        "displacement", "parts", "variances", "mean", "covariance", "autocovariance"
+        "displacement", "exponent", "parts", "variances", "mean", "covariance", "autocovariance"
     ] = "displacement",
     steps: str = "1:100000:26",
     format: Literal["text", "csv", "json"] = "text",
@@ -38,9 +38,10 @@ def predict(
 
     Args:
         settings: the run.
-        of: displacement with its exponent; its parts: drift, relaxation and noise; stationary
-            variances of every direction; mean, covariance from a fixed start, or stationary
-            autocovariance of every direction and step.
+        of: displacement with its local exponent; exponent of a line that is fitted to the steps in
+            doubly logarithmic axes; parts: drift, relaxation and noise; stationary variances of
+            every direction; mean, covariance from a fixed start, or stationary autocovariance of
+            every direction and step.
         steps: update counts, as 1,10,100 or start:stop:count in geometric progression.
         format: text has six digits, the others all; null in JSON is what does not exist or is
             infinite.
