@@ -35,7 +35,7 @@ small-validation: $(VENV)/ready
 	$(RUN) -m validation linear --output reports/small --effort.segments 2 --effort.updates 256
 
 docs: $(VENV)/ready
-	$(RUN) -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	$(RUN) -m sphinx --builder html --jobs 2 --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 wheel: $(VENV)/ready
 	$(RUN) -m build --wheel --sdist --no-isolation --outdir dist . > /dev/null

@@ -331,6 +331,7 @@ VALIDATION_CHAPTERS = (
     "benchmarks",
     "fuzzing",
     "mutation",
+    "release",
     "__main__",
     "__init__",
 )

@@ -81,9 +81,13 @@ class Environment:
         """Its interpreter."""
         return self.folder / "bin" / "python"
 
-    def make(self) -> None:
-        """Empty but for pip."""
-        venv.create(self.folder, with_pip=True)
+    def make(self, *, with_pip: bool = True) -> None:
+        """Empty but for pip.
+
+        Args:
+            with_pip: which takes a while, and without which nothing can be installed.
+        """
+        venv.create(self.folder, with_pip=with_pip)
 
     def install(self, *what: str) -> None:
         """By pip, with the pins.
