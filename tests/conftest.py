@@ -10,7 +10,7 @@ from sympy import Rational
 import sgdtheory as sgd
 
 # The same examples on every machine: a failure here is a failure there.
-settings.register_profile("reproducible", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("reproducible", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("reproducible")
 
 EXACT = {

@@ -69,8 +69,8 @@ def replace_windows(cells):
 
 
 def test_constants_are_recovered_with_the_errors_that_are_stated():
-    """16 fits to synthetic cells of known scatter: Σz² is χ²; false alarms 1 % for both."""
-    truth, runs = np.array([1.2, np.log(3.0)]), 16
+    """10 fits to synthetic cells of known scatter: Σz² is χ²; false alarms 1 % for both."""
+    truth, runs = np.array([1.2, np.log(3.0)]), 10
     exact = TWO.exponents(PUBLISHED, truth)
     rng = np.random.default_rng(5)
     squares = []
