@@ -62,7 +62,7 @@ function described() {
     const all = readNumbers(set.own);
     const left = all.filter((rho) => rho <= 0).length;
     const told = left ? ` ${left} are not above 0 and left out.` : "";
-    const bins = all.length - left > resolution(set) ? ` They are gathered in ${spectrum.length} bins.` : "";
+    const bins = all.length - left > ownResolution(set) ? ` They are gathered in ${spectrum.length} bins.` : "";
     return `${all.length} eigenvalues.${told}${bins}`;
 }
 

@@ -7,6 +7,11 @@ function resolution(set) {
     return inEpochs(set) ? 40 : 120;
 }
 
+/** Eigenvalues of one's own stand as they are, as long as they can: bins roughen an exponent. */
+function ownResolution(set) {
+    return 3 * resolution(set);
+}
+
 /** Equal ratios between two ends, weighed by a density; its normalisation does not matter. */
 function fromDensity(set, low, high, density) {
     const number = resolution(set);
@@ -38,7 +43,7 @@ const SPECTRA = {
     marchenko_pastur: (set) => namedDensity(set, "marchenko_pastur", set.aspect, set.variance),
     log_normal: (set) => namedDensity(set, "log_normal", set.median, set.width),
     single: (set) => [{ rho: set.rho, weight: 1 }],
-    own: (set) => binned(readNumbers(set.own).filter((rho) => rho > 0), resolution(set)),
+    own: (set) => binned(readNumbers(set.own).filter((rho) => rho > 0), ownResolution(set)),
 };
 
 /** Many eigenvalues as a few: means over bins of equal ratio. */
