@@ -11,7 +11,7 @@ from sgdtheory.arrays import backend_of, detached, is_named, shortened
 __all__ = ["FARTHEST", "check_number", "check_numbers"]
 
 FARTHEST = 1e150
-"""Of a start: beyond it a square, and with it a displacement, is no double."""
+"""Of a place: beyond it a square, and with it a displacement or a picture, is no double."""
 
 
 def check_number(

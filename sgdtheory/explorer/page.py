@@ -74,7 +74,6 @@ def generated_script() -> str:
 def _sections(function: LoweredFunction) -> list[str]:
     """The helpers that a function needs, and the function, without what is for modules."""
     *needed, main = function.source.rstrip("\n").split("\n\n")
-    # Its comment is the expression, which can be a hundred times as long as the code.
     return [*needed, main[main.index("export function ") :].removeprefix("export ")]
 
 

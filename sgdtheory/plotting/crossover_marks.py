@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["mark_updates", "names_without_crowding"]
+from sgdtheory.arrays import detached
+
+__all__ = ["crossover_marks", "mark_updates", "names_without_crowding"]
 
 # Steps nearer than this factor, as names of 8 points are on an axis of some decades, share a name.
 _CROWDED = 1.6
+
+
+def crossover_marks(found: Any) -> dict[str, float | None]:
+    """Named update counts of one setting.
+
+    Args:
+        found: `Crossovers`, or a forecast that has them.
+    """
+    marks = {
+        "velocity forgotten": found.velocity_memory,
+        "epoch": found.epoch,
+        "start overtakes": found.start_overtakes,
+        "63 % there": found.saturation,
+    }
+    return {name: at if at is None else float(detached(at)) for name, at in marks.items()}
 
 
 def names_without_crowding(marks: Mapping[str, float]) -> list[tuple[float, str]]:

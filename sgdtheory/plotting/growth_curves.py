@@ -11,7 +11,7 @@ from sgdtheory.arrays import detached
 from sgdtheory.number_checks import check_numbers
 from sgdtheory.plotting.canvas import LINES, PARTS, axes_for, draw_measured, only_decades
 from sgdtheory.plotting.compared_models import models_by_name
-from sgdtheory.plotting.crossover_marks import mark_updates
+from sgdtheory.plotting.crossover_marks import crossover_marks, mark_updates
 from sgdtheory.plotting.measured_points import checked_errors, checked_points
 
 __all__ = ["plot_displacement", "plot_exponent"]
@@ -196,13 +196,5 @@ def _finish(axes: Any, models: Any, grid: Any, start: Any) -> None:
     axes.set_xlim(grid.min(), max(grid.max(), grid.min() + 1))
     if len(models) == 1:
         (model,) = models.values()
-        found = model.crossovers(**start)
-        marks = {
-            "velocity forgotten": found.velocity_memory,
-            "epoch": found.epoch,
-            "start overtakes": found.start_overtakes,
-            "63 % there": found.saturation,
-        }
-        plain = {name: at if at is None else float(detached(at)) for name, at in marks.items()}
-        mark_updates([axes], plain)
+        mark_updates([axes], crossover_marks(model.crossovers(**start)))
     axes.legend(fontsize="small", frameon=False)

@@ -19,7 +19,7 @@ from sgdtheory.arrays import detached
 from sgdtheory.dense_predictor import DensePredictor
 from sgdtheory.plotting.canvas import COLOURS, axes_for, draw_measured, legend_above
 from sgdtheory.plotting.compared_models import direction_numbers, require_predictor
-from sgdtheory.plotting.density_levels import LEVELS, draw_levels
+from sgdtheory.plotting.density_levels import LEVELS, draw_cloud, draw_levels
 from sgdtheory.plotting.measured_points import checked_points, checked_states
 
 __all__ = ["plot_modified_loss"]
@@ -165,19 +165,8 @@ def _draw_histogram(axes: Any, losses: _Losses, measured: NDArray[np.float64]) -
 
 def _draw_plane(axes: Any, losses: _Losses, measured: Any) -> None:
     if measured is not None:
-        axes.plot(
-            *measured.reshape(-1, 2).T,
-            ".",
-            color="0.45",
-            markersize=2,
-            markeredgewidth=0,
-            zorder=0.5,
-            label="measured positions",
-            rasterized=True,
-        )
-    draw_levels(
-        axes, losses.covariance, r"modified loss, $\kappa\Phi = \frac{1}{2},\ 2,\ \frac{9}{2}$"
-    )
+        draw_cloud(axes, measured, "measured positions", 0.5)
+    draw_levels(axes, losses.covariance)
     # ½ h θ² = T n²/2 is the ellipse of a covariance T/h.
     half = np.sqrt(losses.temperature / losses.curvature)
     angle = np.linspace(0, 2 * np.pi, _POINTS)

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdtheory.arrays import real, shortened
+from sgdtheory.number_checks import FARTHEST
 
 __all__ = ["checked_errors", "checked_points", "checked_states"]
-
-# Axes square their range.
-_LARGEST = 1e150
 
 
 def _numbers(name: str, value: Any) -> NDArray[np.float64]:
@@ -20,10 +18,10 @@ def _numbers(name: str, value: Any) -> NDArray[np.float64]:
         numbers = real(value)
     except (TypeError, ValueError):
         numbers = np.asarray(np.nan)
-    if numbers.size == 0 or not np.all(np.abs(numbers) < _LARGEST):
+    if numbers.size == 0 or not np.all(np.abs(numbers) < FARTHEST):
         raise ValueError(
             f"{name} = {shortened(value)}: give real numbers, at least one, each finite and less "
-            f"than {_LARGEST:g} in size."
+            f"than {FARTHEST:g} in size."
         )
     return numbers
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdtheory.plotting.canvas import COLOURS, axes_for, legend_above
-from sgdtheory.plotting.density_levels import LEVELS, draw_levels, level_lines
+from sgdtheory.plotting.density_levels import LEVELS, draw_cloud, draw_levels, level_lines
 from sgdtheory.plotting.measured_points import checked_points, checked_states
 from sgdtheory.plotting.planes import Plane, plane_of
 
@@ -78,17 +78,7 @@ def plot_phase_portrait(
     axes = axes_for(ax, 5.0, 4.2)
     _draw_levels(axes, plane)
     if points is not None:
-        # Drawn as pixels: thousands of paths would make a drawing unwieldy.
-        axes.plot(
-            *points.reshape(-1, 2).T,
-            ".",
-            color="0.45",
-            markersize=2,
-            markeredgewidth=0,
-            zorder=1.5,
-            label="measured states",
-            rasterized=True,
-        )
+        draw_cloud(axes, points, "measured states", 1.5)
     _draw_currents(axes, plane)
     _draw_relaxation(axes, plane, begun)
     for number, run in enumerate(path if path is not None else []):
@@ -111,9 +101,7 @@ def plot_phase_portrait(
 def _draw_levels(axes: Any, plane: Plane) -> None:
     for line, shade in reversed(list(zip(level_lines(plane.covariance), _SHADES, strict=True))):
         axes.fill(*line.T, facecolor=shade, zorder=0.5)
-    draw_levels(
-        axes, plane.covariance, r"modified loss, $\kappa\Phi = \frac{1}{2},\ 2,\ \frac{9}{2}$"
-    )
+    draw_levels(axes, plane.covariance)
 
 
 def _draw_currents(axes: Any, plane: Plane) -> None:

@@ -10,7 +10,7 @@ from sgdtheory.advice import Advice
 from sgdtheory.arrays import shortened
 from sgdtheory.plotting.canvas import COLOURS, PARTS, REGIMES, new_figure, row_of_axes
 from sgdtheory.plotting.counted_eigenvalues import plot_spectrum
-from sgdtheory.plotting.crossover_marks import mark_updates
+from sgdtheory.plotting.crossover_marks import crossover_marks, mark_updates
 from sgdtheory.spectrum import Spectrum
 
 __all__ = ["plot_advice"]
@@ -60,13 +60,8 @@ def plot_advice(advice: Advice, axes: Any = None) -> Any:
 
 def _crossovers(advice: Advice) -> dict[str, float | None]:
     found = advice.forecast
-    return {
-        "velocity forgotten": found.velocity_memory,
-        "epoch": found.epoch,
-        "start overtakes": found.start_overtakes,
-        "63 % there": found.saturation,
-        "run's length": found.steps if found.length_was_given else None,
-    }
+    length = found.steps if found.length_was_given else None
+    return {**crossover_marks(found), "run's length": length}
 
 
 def _plot_regimes(advice: Advice, axis: Any) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "pairs",
     "plainest",
     "propagator",
+    "refused",
     "stationary_units",
     "tolerance",
 ]
@@ -81,6 +82,20 @@ def entered(
         return function
 
     return enter
+
+
+def refused(what: str, ask: Callable[[], Any]) -> str:
+    """Why a theory cannot be asked something, whatever it raises; "" where it answers.
+
+    Args:
+        what: it would have to take.
+        ask: asks it.
+    """
+    try:
+        ask()
+    except Exception as error:
+        return f"it takes no {what} ({type(error).__name__})"
+    return ""
 
 
 def tolerance(run: Run, *steps: int) -> float:
