@@ -200,13 +200,16 @@ def test_a_file_takes_from_the_one_that_it_extends_what_it_does_not_say(tmp_path
     )
     (tmp_path / "own.toml").write_text(own)
     assert read_experiment(path) == read_experiment(tmp_path / "own.toml")
+    (tmp_path / "highest.toml").write_text('extends = "above.toml"\nseeds = [8]\n')
+    highest = read_experiment(tmp_path / "highest.toml")
+    assert highest == dataclasses.replace(read_experiment(path), seeds=(8,))
 
 
 @pytest.mark.parametrize("name", ["'/below.toml'", "'../below.toml'", "3", "'above.toml'"])
 def test_a_file_that_cannot_be_extended_is_refused_by_name(name, tmp_path):
     path = tmp_path / "above.toml"
     path.write_text(f"extends = {name}\n{TEXT}")
-    with pytest.raises(ValueError, match=r"above\.toml: extends = .*(beside|Extend that)"):
+    with pytest.raises(ValueError, match=r"above\.toml: extends = .*(beside|Leave out)"):
         read_experiment(path)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from validation.__main__ import main
 from validation.durable_files import read_sealed
+from validation.estimators import Estimate
 from validation.experiments import Data, Experiment, Loss, Model, Optimizer, Record, Sampler
 from validation.past_convergence import comparison
 from validation.past_convergence.findings import findings
@@ -19,7 +20,7 @@ from validation.past_convergence.staged_runs import prepared
 from validation.past_convergence.theory_records import make_theory_records, read_theory_records
 from validation.past_convergence.verdict import verdicts
 from validation.preparation import relative_change
-from validation.staged_experiments import read_staged
+from validation.staged_experiments import Gates, read_staged
 
 TEXT = """
 name = "tiny"
@@ -314,6 +315,45 @@ def test_records_of_the_theory_scatter_about_what_it_predicts(tmp_path):
     exponents = np.array([one.exponent for one in made])
     assert abs(exponents.mean() - predicted["exponent"]) < 0.15
     assert exponents.std() > 0.05
+    for name in ("change", "velocity_change"):
+        changed = np.array([float(getattr(one, name).value) for one in made])
+        assert 0.001 < changed.std(ddof=1) < 0.1
+        assert abs(changed.mean()) < 4 * changed.std(ddof=1) / np.sqrt(len(made))
+
+
+def test_records_of_another_version_are_told_from_those_of_this(tmp_path):
+    np.savez(tmp_path / "records.npz", local_displacement=np.ones(32), exponent=np.ones(32))
+    with pytest.raises(ValueError, match=r"records\.npz: there is no change, circulation.* Delete"):
+        read_theory_records(tmp_path / "records.npz")
+
+
+@pytest.mark.parametrize("name", ["change", "velocity_change"])
+@pytest.mark.parametrize(
+    ("change", "trials", "steady"),
+    [
+        (0.1 + 2.8 * 0.04, 400, True),
+        (0.1 + 3.2 * 0.04, 400, False),
+        (0.1 - 3.2 * 0.04, 400, False),
+        # Without enough records of the theory: the record's own error, and no bias.
+        (0.04, 3, True),
+        (0.06, 3, False),
+    ],
+)
+def test_the_gate_of_a_record_is_the_scatter_of_the_theorys_own(name, change, trials, steady):
+    def found(value):
+        of = {"change": 0.1, "velocity_change": 0.1} if trials > 16 else {}
+        of |= {name: value}
+        return SimpleNamespace(
+            **{
+                each: Estimate(np.asarray(of.get(each, 0.0)), np.asarray(0.01), 1)
+                for each in ("change", "velocity_change")
+            }
+        )
+
+    source = np.random.default_rng(3)
+    made = [found(0.1 + 0.04 * source.normal()) for _ in range(trials)]
+    record = SimpleNamespace(measured=found(change), trials=made)
+    assert comparison._steady(record, Gates(change=0.05)) == steady
 
 
 def test_a_row_is_judged_by_what_the_theory_itself_gives():

@@ -162,6 +162,20 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path):
         model(Model("mlp", weights="absent.safetensors"), small_images(), 0, tmp_path)
 
 
+def test_units_are_smooth_or_rectified(tmp_path):
+    """Of rectified units without offsets an output is as large as its input."""
+    images = small_images()
+    for units, rectified in (("tanh", False), ("relu", True)):
+        network = model(Model("mlp", {"units": units}), images, 0, tmp_path)
+        for part in network:
+            if isinstance(part, torch.nn.Linear):
+                torch.nn.init.zeros_(part.bias)
+        once, thrice = network(images.inputs), network(3 * images.inputs)
+        assert torch.allclose(3 * once, thrice, rtol=1e-4, atol=1e-5) == rectified
+    with pytest.raises(ValueError, match=r"units = 'sin'\. .* units tanh or relu"):
+        model(Model("mlp", {"units": "sin"}), images, 0, tmp_path)
+
+
 def test_copies_are_of_linear_models_alone(tmp_path):
     linear = examples(Data("diabetes"), tmp_path, torch.float64)
     found = model(Model("linear", dtype="float64"), linear, 0, tmp_path, replicas=3)

@@ -349,8 +349,12 @@ class _Declaration:
     sweep: Mapping[str, list[Any]]
 
 
-def read_tables(path: Path) -> dict[str, Any]:
+def read_tables(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """What a TOML file holds, over what the file beside it holds that it extends.
+
+    Args:
+        path: of the file.
+        above: those that extend it.
 
     Raises:
         ValueError: naming the file and what is wrong.
@@ -361,9 +365,9 @@ def read_tables(path: Path) -> dict[str, Any]:
         return declared
     if not isinstance(base, str) or Path(base).name != base:
         raise ValueError(f"{path}: extends = {base!r}: give the name of a file beside this one.")
-    below = _parsed_toml(path.with_name(base))
-    if "extends" in below:
-        raise ValueError(f"{path}: extends = {base!r}, which extends another. Extend that one.")
+    if path.with_name(base) in (path, *above):
+        raise ValueError(f"{path}: extends = {base!r}, which extends this file. Leave out one.")
+    below = read_tables(path.with_name(base), (path, *above))
     return {
         **below,
         **{

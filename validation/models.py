@@ -52,17 +52,22 @@ def linear(examples: Examples) -> LinearReplicas:
     return LinearReplicas(torch.zeros(1, examples.inputs.shape[1], examples.targets.shape[1]))
 
 
-def mlp(examples: Examples, width: int = 64, depth: int = 2) -> torch.nn.Module:
-    """`depth` hidden layers of `width` tanh units, and an affine one; inputs are flattened."""
-    if width < 1 or depth < 0:
+_UNITS: dict[str, Callable[[], torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+
+
+def mlp(
+    examples: Examples, width: int = 64, depth: int = 2, units: str = "tanh"
+) -> torch.nn.Module:
+    """`depth` hidden layers of `width` units, and an affine one; inputs are flattened."""
+    if width < 1 or depth < 0 or units not in _UNITS:
         raise ValueError(
-            f"model.options: width = {width}, depth = {depth}. width must be at least 1, depth at "
-            "least 0."
+            f"model.options: width = {width}, depth = {depth}, units = {units!r}. width must be at "
+            f"least 1, depth at least 0, and units {' or '.join(_UNITS)}."
         )
     widths = [examples.inputs[0].numel(), *[width] * depth]
     layers: list[torch.nn.Module] = [torch.nn.Flatten()]
     for before, after in itertools.pairwise(widths):
-        layers += [torch.nn.Linear(before, after), torch.nn.Tanh()]
+        layers += [torch.nn.Linear(before, after), _UNITS[units]()]
     layers.append(torch.nn.Linear(widths[-1], examples.targets.shape[1]))
     return torch.nn.Sequential(*layers)
 

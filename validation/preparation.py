@@ -224,11 +224,12 @@ def _pass_curvature(staged: StagedExperiment, start: Start) -> None:
             f"{min(found['eigenvalues']):.3g}"
         )
     rule, size = staged.recorded.optimizer, staged.recorded.sampler.batch_size
-    share = rule.learning_rate * found["trace"] / (20 * (1 - rule.momentum) * size)
+    spread = found["curvature_spread_total"] / found["trace"]
+    share = rule.learning_rate * spread / (2 * (1 - rule.momentum) * size)
     if share > limits.self_driven:
         told.append(
-            f"η tr(H)/(20(1 − β)S) = {share:.2g}, {limits.self_driven:g} is allowed: noise would "
-            "drive itself. Lower the learning rate"
+            f"the spread of positions would add {share:.2g} to the noise of fresh label errors, "
+            f"{limits.self_driven:g} is allowed: noise would drive itself. Lower the learning rate"
         )
     if told:
         raise ValueError(

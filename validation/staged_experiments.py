@@ -104,7 +104,8 @@ class Gates:
 
     Args:
         residual: largest |Hu − ρu|/ρ of an eigenpair.
-        self_driven: largest share of the noise that the spread itself may add, η tr(H)/(20(1−β)S).
+        self_driven: largest share that the spread of positions, η/(2(1 − β)S) times that of the
+            noise, may add to it by the spread of single curvatures, tr(⟨H_n²⟩ − H²)/tr H.
         change: largest relative change of mean squares, between thirds of the record.
     """
 

@@ -19,7 +19,7 @@ from validation.past_convergence.predictions import log_spaced, slope, window
 from validation.preparation import relative_change
 from validation.record_store import open_record
 
-__all__ = ["Course", "Found", "along_directions", "measure", "settled_from"]
+__all__ = ["Found", "along_directions", "changes", "measure", "settled_from"]
 
 _SETTLING = 0.25
 
@@ -36,6 +36,8 @@ class Found:
         friction: γ, of positions alone, as are the following.
         natural_frequency_squared: ω².
         frequency: of rotation; 0 where overdamped.
+        change: of the mean |θ_k − θ_{k−1}|², last third of what has settled against its first.
+        velocity_change: of the mean square velocity along all directions, likewise.
         exponent: slope of |θ_k − θ_0|² over the last factor of eight.
     """
 
@@ -46,26 +48,13 @@ class Found:
     friction: Estimate
     natural_frequency_squared: Estimate
     frequency: Estimate
+    change: Estimate
+    velocity_change: Estimate
     exponent: float
 
 
-@dataclass(frozen=True)
-class Course:
-    """How one record went on.
-
-    Args:
-        displacement: |θ_k − θ_0|² at `log_spaced` updates.
-        change: of the mean |θ_k − θ_{k−1}|², last third of what has settled against its first.
-        velocity_change: of the mean square velocity along all directions, likewise.
-    """
-
-    displacement: Array
-    change: Estimate
-    velocity_change: Estimate
-
-
-def measure(folder: Path, identity: str, learning_rate: float) -> tuple[Found, Course]:
-    """All of a record.
+def measure(folder: Path, identity: str, learning_rate: float) -> tuple[Found, Array]:
+    """All of a record, and |θ_k − θ_0|² at `log_spaced` updates.
 
     Args:
         folder: of the run.
@@ -83,18 +72,13 @@ def measure(folder: Path, identity: str, learning_rate: float) -> tuple[Found, C
         for name in ("positions", "velocities")
     )
     late = window(count)
-    squares = (v[0] ** 2 / v[0].var(axis=0)).mean(axis=1)
     found = Found(
         local_displacement=function_of_means(np.positive, local[None, first:]),
         **along_directions(x, v, learning_rate),
+        **changes(local[first:], v[0]),
         exponent=slope(late, way[late - 1]),
     )
-    course = Course(
-        way[log_spaced(count) - 1],
-        relative_change(local[first:], (0.0, 1 / 3)),
-        relative_change(squares, (0.0, 1 / 3)),
-    )
-    return found, course
+    return found, way[log_spaced(count) - 1]
 
 
 def settled_from(updates: int) -> int:
@@ -118,4 +102,19 @@ def along_directions(x: Array, v: Array, learning_rate: float) -> dict[str, Esti
         "friction": rates.friction,
         "natural_frequency_squared": rates.natural_frequency_squared,
         "frequency": rates.frequency,
+    }
+
+
+def changes(local: Array, v: Array) -> dict[str, Estimate]:
+    """Whether a record is stationary: both changes of `Found`, by their names.
+
+    Args:
+        local: |θ_k − θ_{k−1}|² once it has settled, (time,).
+        v: velocities, (time, k).
+    """
+    squares = (v**2 / v.var(axis=0)).mean(axis=1)
+    thirds = (0.0, 1 / 3)
+    return {
+        "change": relative_change(local, thirds),
+        "velocity_change": relative_change(squares, thirds),
     }

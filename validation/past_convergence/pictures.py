@@ -107,7 +107,7 @@ def _displacement(found: Findings) -> Figure:
         diffusion, drift, all_drift = (
             np.array(record.predicted[name]) for name in ("diffusion", "gradient_drift", "drift")
         )
-        axis.plot(k, record.course.displacement, "o", color="#222222", markersize=4)
+        axis.plot(k, record.displacement, "o", color="#222222", markersize=4)
         axis.plot(k, diffusion + drift, label="predicted", **PREDICTED)
         axis.plot(k, diffusion, "--", color="#d55e00", label="diffusion")
         axis.plot(k, drift, ":", color="#009e73", label="drift of the mean")

@@ -6,6 +6,7 @@ network's: its bias and its scatter are known before, and no record is its own j
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,12 @@ import sgdtheory as sgd
 from validation.data import Array
 from validation.estimators import Estimate
 from validation.measured_curvature import write_arrays
-from validation.past_convergence.measurements import Found, along_directions, settled_from
+from validation.past_convergence.measurements import (
+    Found,
+    along_directions,
+    changes,
+    settled_from,
+)
 from validation.past_convergence.predictions import Dynamics, slope, window
 
 __all__ = ["NAME", "make_theory_records", "read_theory_records"]
@@ -37,21 +43,35 @@ def make_theory_records(dynamics: Dynamics, seed: int, path: Path) -> None:
     count = experiment.record.updates
     x, v, local, way = _simulated(dynamics, np.random.default_rng(seed))
     first = settled_from(count)
-    x, v = (part[None, first:].reshape(1, count - first, -1) for part in (x, v))
-    found = along_directions(x, v, experiment.optimizer.learning_rate)
+    x, v, local = x[first:], v[first:], local[first:]
+    together = (part.reshape(1, count - first, -1) for part in (x, v))
+    found = along_directions(*together, experiment.optimizer.learning_rate)
     arrays = {name: one.value.reshape(known, _RECORDS).T for name, one in found.items()}
-    arrays["local_displacement"] = local[first:].mean(axis=0)
+    steadiness = [changes(local[:, one], v[..., one]) for one in range(_RECORDS)]
+    for name in steadiness[0]:
+        arrays[name] = np.array([float(each[name].value) for each in steadiness])
+    arrays["local_displacement"] = local.mean(axis=0)
     late = window(count)
     arrays["exponent"] = np.array([slope(late, curve) for curve in way.T])
     write_arrays(path, arrays)
 
 
 def read_theory_records(path: Path) -> list[Found]:
-    """What estimators found in each; none, where the theory made no records."""
+    """What estimators found in each; none, where the theory made no records.
+
+    Raises:
+        ValueError: naming the file, if it lacks a quantity.
+    """
     if not path.exists():
         return []
     with np.load(path) as found:
         arrays = dict(found)
+    missing = {each.name for each in fields(Found)} - arrays.keys()
+    if missing:
+        raise ValueError(
+            f"{path}: there is no {', '.join(sorted(missing))}; another version has made it. "
+            "Delete the run's folder and run it again."
+        )
     exponents = arrays.pop("exponent")
     return [
         Found(
