@@ -44,8 +44,8 @@ def make_theory_records(dynamics: Dynamics, seed: int, path: Path) -> None:
     x, v, local, way = _simulated(dynamics, np.random.default_rng(seed))
     first = settled_from(count)
     x, v, local = x[first:], v[first:], local[first:]
-    together = (part.reshape(1, count - first, -1) for part in (x, v))
-    found = along_directions(*together, experiment.optimizer.learning_rate)
+    positions, velocities = (part.reshape(1, count - first, -1) for part in (x, v))
+    found = along_directions(positions, velocities, experiment.optimizer.learning_rate)
     arrays = {name: one.value.reshape(known, _RECORDS).T for name, one in found.items()}
     steadiness = [changes(local[:, one], v[..., one]) for one in range(_RECORDS)]
     for name in steadiness[0]:
