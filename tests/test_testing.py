@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.linalg import solve_discrete_lyapunov
 from sympy import Matrix, diag, sqrt
 
 import sgdtheory as sgd
@@ -425,6 +426,110 @@ def test_right_theories_pass(theory, rule, exact, untried):
     assert str(report).endswith(
         f"{len(report.findings) - len(untried)} hold, 0 broken, {len(untried)} not tried"
     )
+
+
+def spread(one, added, steps):
+    """Of so many updates: half of them, twice, and one more if their number is odd."""
+    if not steps:
+        return np.zeros((2, 2))
+    half = spread(one, added, steps // 2)
+    flow = np.linalg.matrix_power(one, steps // 2)
+    whole = half + flow @ half @ flow.T
+    return one @ whole @ one.T + added if steps % 2 else whole
+
+
+class ByMatrices:
+    """Heavy ball in double precision, as anybody would write it: no formula, nothing of ours."""
+
+    def __init__(self, hyperparameters, spectrum):
+        rate, beta = (float(x) for x in (hyperparameters.learning_rate, hyperparameters.momentum))
+        curvature = np.asarray(spectrum.eigenvalues) + float(hyperparameters.weight_decay)
+        push = np.asarray(spectrum.variances) / float(hyperparameters.batch_size)
+        self.maps = [np.array([[1 - rate * h, rate * beta], [-h, beta]]) for h in curvature]
+        self.added = [each * np.outer([rate, 1.0], [rate, 1.0]) for each in push]
+
+    def mean(self, steps, position, velocity=0.0):
+        states = np.stack(np.broadcast_arrays(position, velocity), axis=-1)
+        return np.array(
+            [
+                np.linalg.matrix_power(one, steps) @ x
+                for one, x in zip(self.maps, states, strict=True)
+            ]
+        )
+
+    def covariance(self, steps):
+        return np.array([spread(*both, steps) for both in zip(self.maps, self.added, strict=True)])
+
+    def stationary_covariance(self):
+        return np.array([self.solved(*both) for both in zip(self.maps, self.added, strict=True)])
+
+    def autocovariance(self, steps):
+        powers = [np.linalg.matrix_power(one, steps) for one in self.maps]
+        return np.array(powers) @ self.stationary_covariance()
+
+    def displacement(self, steps):
+        held, kept = self.stationary_covariance(), self.autocovariance(steps)
+        return 2 * (held - kept)[:, 0, 0].sum()
+
+
+class ByDoubling(ByMatrices):
+    @staticmethod
+    def solved(one, added):
+        for _ in range(60):
+            added, one = added + one @ added @ one.T, one @ one
+        return added
+
+
+class ByLyapunov(ByMatrices):
+    solved = staticmethod(solve_discrete_lyapunov)
+
+
+class ByLinearEquations(ByMatrices):
+    @staticmethod
+    def solved(one, added):
+        return np.linalg.solve(np.eye(4) - np.kron(one, one), added.ravel()).reshape(2, 2)
+
+
+@pytest.mark.parametrize("theory", [ByDoubling, ByLyapunov, ByLinearEquations])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
+def test_roundings_of_ones_own_code_break_no_law(theory, seed):
+    report = check(theory, examples=30, seed=seed)
+    assert report, str(report)
+
+
+class Overflowing(Told):
+    """Right in its first ten updates."""
+
+    def mean(self, steps, position, velocity=0.0):
+        found = super().mean(steps, position, velocity)
+        return found if np.max(steps) <= 10 else found * np.inf
+
+    def covariance(self, steps):
+        found = super().covariance(steps)
+        return found if np.max(steps) <= 10 else found * np.exp(1e4)
+
+
+def test_numbers_that_are_not_finite_are_one_finding():
+    report = check(Overflowing, examples=60)
+    (broken,) = report.broken
+    assert broken.not_finite
+    assert "inf" in broken.broken or "nan" in broken.broken or "not finite" in broken.broken
+    told = [finding for finding in report.untried if "not finite, as of" in finding.untried]
+    assert len(told) > 5
+    assert broken.law.name in told[0].untried
+
+
+class OverflowingAndWrong(Overflowing):
+    def covariance(self, steps):
+        return 3 * super().covariance(steps) * np.arange(1, 3)[:, None] * np.arange(1, 3)
+
+
+def test_what_is_finite_and_wrong_tells_more_than_what_is_not_finite():
+    report = check(OverflowingAndWrong, examples=60)
+    found = {finding.law.name: finding for finding in report.broken}
+    assert not found["the covariance by hand"].not_finite
+    assert "at [0, " in found["the covariance by hand"].broken
 
 
 @pytest.mark.parametrize("rule", [sgd.plain_sgd(), sgd.heavy_ball(), sgd.nesterov()])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
@@ -13,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 
 from sgdtheory import symbols as s
 from sgdtheory.gaussian_process import UnstableError
-from sgdtheory.testing.law import BrokenLawError, Law, Theory, plainest
+from sgdtheory.testing.law import BrokenLawError, Law, NotFiniteError, Theory, plainest
 from sgdtheory.testing.laws_of_back_ends import LAWS_OF_BACK_ENDS
 from sgdtheory.testing.laws_of_flows import LAWS_OF_FLOWS, Flow, LinearProcess
 from sgdtheory.testing.laws_of_landscapes import LAWS_OF_LANDSCAPES
@@ -47,12 +48,14 @@ class Finding:
         broken: what was found, in words; empty where it holds or was not tried.
         example: the smallest example that breaks it.
         untried: why it was not tried; empty where it was.
+        not_finite: whether it is broken by numbers that are infinite or none, and by no others.
     """
 
     law: Law
     broken: str = ""
     example: Any = None
     untried: str = ""
+    not_finite: bool = False
 
     @property
     def holds(self) -> bool:
@@ -161,7 +164,7 @@ def check(
     memory = 100.0 if s.beta in rule.parameters else 1.0
     drawn = runs(limit_of(rule) if limit is None else limit, memory=memory)
     search = _Search(theory, model, drawn, examples, seed)
-    return Report(tuple(search.finding(one) for one in chosen if exact or not one.exact))
+    return _reported([search.finding(one) for one in chosen if exact or not one.exact])
 
 
 def check_flow(
@@ -193,7 +196,19 @@ def check_flow(
     chosen = LAWS_OF_FLOWS if laws is None else laws
     probe = flow(*LinearProcess(((1,),), ((1,),)).matrices)
     search = _Search(flow, probe, linear_processes(), examples, seed)
-    return Report(tuple(search.finding(one) for one in chosen))
+    return _reported([search.finding(one) for one in chosen])
+
+
+def _reported(findings: Sequence[Finding]) -> Report:
+    """Numbers that are not finite are told once, by the first law that meets them."""
+    without = [one for one in findings if one.not_finite]
+    told = [
+        replace(one, broken="", example=None, untried=f"not finite, as of {without[0].law.name!r}")
+        if one.not_finite and one is not without[0]
+        else one
+        for one in findings
+    ]
+    return Report(tuple(told))
 
 
 def _require_examples(examples: int) -> None:
@@ -226,13 +241,23 @@ class _Search:
         untried = one.untried(self.theory)
         if untried:
             return Finding(one, untried=untried)
-        last: list[tuple[Any, str]] = []
+        # What is finite and wrong tells more than what is not finite.
+        return self._smallest(one, finite=True) or self._smallest(one, finite=False) or Finding(one)
+
+    def _smallest(self, one: Law, *, finite: bool) -> Finding | None:
+        """What breaks the law, with numbers that are finite or with any; none if nothing does."""
+        last: list[Finding] = []
+        passed: list[NotFiniteError] = []
 
         def tried(example: Any) -> None:
             try:
                 self._held(one, example)
             except BrokenLawError as broken:
-                last[:] = [(example, str(broken))]
+                not_finite = isinstance(broken, NotFiniteError)
+                if finite and not_finite:
+                    passed.append(broken)
+                    return
+                last[:] = [Finding(one, str(broken), example, not_finite=not_finite)]
                 raise
 
         try:
@@ -240,14 +265,14 @@ class _Search:
         except (BrokenLawError, Flaky):
             # Hypothesis ends with the smallest example that it has found; flaky is a theory that
             # breaks a law at one time and not at another.
-            example, told = last[0]
-            return Finding(one, broken=told, example=example)
-        return Finding(one)
+            return last[0]
+        return Finding(one) if finite and not passed else None
 
     def _held(self, one: Law, example: Any) -> None:
         """An error of the theory breaks the law as a wrong number does: examples are stable."""
         try:
-            one.holds(self.theory, example)
+            with np.errstate(all="ignore"):
+                one.holds(self.theory, example)
         except BrokenLawError:
             raise
         except UnstableError as error:

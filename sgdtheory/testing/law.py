@@ -20,6 +20,7 @@ from sgdtheory.testing.run import Run
 __all__ = [
     "BrokenLawError",
     "Law",
+    "NotFiniteError",
     "Theory",
     "asked",
     "close",
@@ -31,6 +32,7 @@ __all__ = [
     "plainest",
     "propagator",
     "refused",
+    "stationary_tolerance",
     "stationary_units",
     "tolerance",
 ]
@@ -45,6 +47,10 @@ _ROUNDING = 1e-13
 
 class BrokenLawError(AssertionError):
     """A law does not hold, in words."""
+
+
+class NotFiniteError(BrokenLawError):
+    """A theory's number is infinite or none: of this, no law says why."""
 
 
 Holds = Callable[[Any, Any], None]
@@ -104,6 +110,15 @@ def tolerance(run: Run, *steps: int) -> float:
     return float(_ROUNDING * (1 + max(steps, default=0)) * memory * near_instability(run))
 
 
+def stationary_tolerance(run: Run, *steps: int) -> float:
+    """Relative, of a stationary state: what one update loses of it was rounded, and a flat
+    direction loses ηh(1 − β) of itself and less.
+    """
+    memory = 1 / (1 - run.momentum)
+    flattest = run.learning_rate * float(run.curvature.min()) * memory
+    return tolerance(run, *steps) + _ROUNDING * memory * near_instability(run) / flattest
+
+
 def near_instability(run: Run) -> float:
     """By how much the steepest direction spreads further than its units say."""
     y = run.learning_rate * run.curvature.max()
@@ -114,20 +129,27 @@ def close(what: str, found: Any, expected: Any, scale: Any, allowed: float) -> N
     """Compare in units; what is not finite is never close.
 
     Raises:
-        BrokenLawError: with the numbers that differ most.
+        BrokenLawError: with the numbers that differ most, and where in the array they are.
     """
     found, expected, scale = np.broadcast_arrays(
         np.asarray(found, float), np.asarray(expected, float), np.asarray(scale, float)
     )
-    with np.errstate(invalid="ignore"):
-        away = np.abs(found - expected) / scale
+    away = np.abs(found - expected) / scale
     away = np.where(np.isfinite(away), away, np.inf)
-    if away.size and away.max() > allowed:
-        place = np.unravel_index(int(away.argmax()), away.shape)
-        raise BrokenLawError(
-            f"{what}: {found[place]:.12g}, expected {expected[place]:.12g}; they differ by "
-            f"{away[place]:.3g} of their scale, {allowed:.2g} is allowed"
-        )
+    if not away.size or away.max() <= allowed:
+        return
+    place = np.unravel_index(int(away.argmax()), away.shape)
+    at = f" at {[int(index) for index in place]}" if place else ""
+    first, second = float(found[place]), float(expected[place])
+    if not np.isfinite([first, second]).all():
+        raise NotFiniteError(f"{what}{at}: {first:g}, to be compared with {second:g}")
+    told = (f"{first:.12g}", f"{second:.12g}")
+    if told[0] == told[1]:
+        told = (repr(first), repr(second))
+    raise BrokenLawError(
+        f"{what}{at}: {told[0]}, expected {told[1]}; they differ by {away[place]:.3g} of their "
+        f"scale, {allowed:.2g} is allowed"
+    )
 
 
 def asked(theory: Theory, run: Run) -> Any:

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdtheory.testing.by_hand import Update, followed, one_update, stationary_state
-from sgdtheory.testing.law import Law, Theory, asked, close, pairs, stationary_units, tolerance
+from sgdtheory.testing.law import (
+    Law,
+    Theory,
+    asked,
+    close,
+    pairs,
+    stationary_tolerance,
+    stationary_units,
+    tolerance,
+)
 from sgdtheory.testing.run import Run
 from sgdtheory.update_rule import UpdateRule
 
@@ -52,20 +61,20 @@ def _stationary(rule: UpdateRule) -> tuple[Law, ...]:
         expected = state(run).covariance
         found = asked(theory, run).stationary_covariance()
         what, units = f"stationary covariance of {rule.name}", stationary_units(run, expected)
-        close(what, found, expected, units, tolerance(run))
+        close(what, found, expected, units, stationary_tolerance(run))
 
     def autocovariance(theory: Theory, run: Run) -> None:
         k, held = min(run.steps[0], _MOST), state(run)
         found = asked(theory, run).autocovariance(k)
         what, units = f"autocovariance({k}) of {rule.name}", stationary_units(run, held.covariance)
-        close(what, found, held.autocovariance(k), units, tolerance(run, k))
+        close(what, found, held.autocovariance(k), units, stationary_tolerance(run, k))
 
     def displacement(theory: Theory, run: Run) -> None:
         k, held = min(run.steps[0], _MOST), state(run)
         found = asked(theory, run).displacement(k)
         units = float(stationary_units(run, held.covariance)[:, 0, 0].sum())
         what = f"displacement({k}) of {rule.name}"
-        close(what, found, held.displacement(k), units, tolerance(run, k))
+        close(what, found, held.displacement(k), units, stationary_tolerance(run, k))
 
     return (
         _exact(
