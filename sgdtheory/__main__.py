@@ -79,7 +79,13 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
-    except (ValueError, ImportError, OSError) as error:
+    except OSError as error:
+        told = (
+            f"{error.filename}: {error.strerror}. Give another file." if error.filename else error
+        )
+        print(f"sgdtheory: {told}", file=sys.stderr)
+        sys.exit(_WRONG_INPUT)
+    except (ValueError, ImportError) as error:
         print(f"sgdtheory: {error}", file=sys.stderr)
         sys.exit(_WRONG_INPUT)
 

@@ -143,6 +143,11 @@ def _csv(path: Path, names: Collection[str], nameless: str) -> dict[str, Any]:
     headless = len(columns) == 1 and _is_number(columns[0])
     if headless:
         columns = [nameless]
+    elif columns and all(map(_is_number, columns)):
+        raise ValueError(
+            f"its first line holds {len(columns)} numbers and no names: give one number a line, or "
+            "names first"
+        )
     if len(set(columns)) != len(columns):
         raise ValueError(f"its first line names {columns}, some of them twice")
     with warnings.catch_warnings():
@@ -152,7 +157,9 @@ def _csv(path: Path, names: Collection[str], nameless: str) -> dict[str, Any]:
         )
     if rows.shape[1] != len(columns):
         raise ValueError(f"its first line names {len(columns)} columns, and it has {rows.shape[1]}")
-    return dict(zip(columns, rows.T, strict=True))
+    found = dict(zip(columns, rows.T, strict=True))
+    # The numbers of lines, which pandas writes first and does not name.
+    return {name: column for name, column in found.items() if name or len(found) == 1}
 
 
 def _is_number(text: str) -> bool:

@@ -12,7 +12,7 @@ from functools import cached_property, wraps
 from typing import Any
 
 import numpy as np
-from sympy import Symbol
+from sympy import EmptySet, Symbol
 
 from sgdtheory import symbols as s
 from sgdtheory.arrays import (
@@ -297,10 +297,17 @@ class Evaluation(ShownAsTable):
         assert interval is not None
         own = {x: self.sweep.number(value, where) for x, value in self.parameters.items()}
         here = {s.beta: momentum, **own}
+        stable = interval.subs(here)
+        if stable is EmptySet:
+            letters = ", ".join(f"{name} = {value:g}" for name, value in here.items())
+            raise UnstableError(
+                f"eigenvalues[{i}] = {rho:g}{self.sweep.place(where)}: with {letters} the updates "
+                "are stable for no learning rate. Change these."
+            )
         raise UnstableError(
             f"eigenvalues[{i}] = {rho:g}{self.sweep.place(where)} gives h = {h:g} and "
             f"ηh = {rate:g}; a stationary state needs ηh in {interval}, here "
-            f"{interval.subs(here).evalf(4)}, with β = {momentum:g}. "
+            f"{stable.evalf(4)}, with β = {momentum:g}. "
             + ("Lower the learning rate" if h > 0 else "Raise the weight decay")
             + ", leave the direction out, or use mean(), covariance() or "
             "displacement(position=...), which need no stationary state."

@@ -47,7 +47,9 @@ class Predictor(PredictedTables):
             arrays.
 
     Steps are update counts everywhere, a number or an array; results have the shape of `steps`,
-    then (modes,), then the state (θ − μ, v). Under epochs stationary results are averages over the
+    then (modes,), then the state (θ − μ, v). The discrete theory's v is the rule's own velocity,
+    the continuous theory's is dθ/dt: to leading order in η they are one and the same for rules that
+    move the position by ηv_{k+1}. Under epochs stationary results are averages over the
     phase, the place in an epoch; transient ones start at an epoch's first batch unless `phase`
     says how many of its batches were over.
 

@@ -134,11 +134,11 @@ def test_a_damaged_file(tmp_path, name):
 
 WRONG = {
     "momentum = 1.5": ["--momentum", "1.5"],
-    "--mixing: the quasi-hyperbolic rule needs it": ["--rule", "quasi_hyperbolic"],
-    "--dampening: the heavy ball rule has no": ["--dampening", "0.1"],
+    "--rule quasi_hyperbolic needs a value of --mixing": ["--rule", "quasi_hyperbolic"],
+    "--dampening 0.1: the heavy ball rule has no dampening": ["--dampening", "0.1"],
     "Give --dataset-size": ["--sampling", "epochs"],
     "No such file": ["--spectrum", "nowhere.csv"],
-    "is not supported": ["--plot", "advice.nothing"],
+    "no pictures that end in '.nothing'": ["--plot", "advice.nothing"],
     "could not convert": ["--learning-rate", "fast"],
 }
 

@@ -296,6 +296,7 @@ WRONG_DERIVATIONS = {
     ],
     "--rule nesterov and --velocity": ["mass", "--rule", "nesterov", "--velocity", "v"],
     "both --velocity and --position": ["mass", "--velocity", "v"],
+    "--noise -rho: a variance is not negative": ["density", "--noise=-rho"],
     "is not linear in theta, v, g": ["mass", "--velocity", "v*v", "--position", "theta"],
     "'exit()', at character 1": ["mass", "--velocity", "exit()", "--position", "theta"],
     "--noise: 'eta'": ["map", "--noise", "eta"],
@@ -361,6 +362,25 @@ def test_displacement_and_exponent_are_those_of_the_hand_loop(predict):
     windows = [(1, 2), (1, 3), (29, 31)]
     slopes = [math.log(moved(b) / moved(a)) / math.log(b / a) for a, b in windows]
     np.testing.assert_allclose(columns["exponent"], slopes, rtol=1e-7)
+
+
+def test_what_has_not_moved_has_no_exponent(predict):
+    columns = columns_of(predict, "--steps", "0,1,2")["columns"]
+    assert columns["displacement"][0] == 0
+    assert columns["exponent"][0] is None
+    np.testing.assert_allclose(columns["displacement"][1:], [moved(1), moved(2)], rtol=1e-9)
+    silent = ("--start", "minimum", "--batch-size", 80, "--dataset-size", 80)
+    columns = columns_of(predict, "--steps", "1,2", "--sampling", "epochs", *silent)["columns"]
+    assert columns == {"step": [1, 2], "displacement": [0.0, 0.0], "exponent": [None, None]}
+
+
+def test_a_data_set_of_known_size_does_not_say_how_batches_are_drawn(run, tmp_path):
+    np.save(tmp_path / "s.npy", RHO)
+    given = ("predict", *SETTINGS, "--spectrum", tmp_path / "s.npy", "--dataset-size", 80)
+    status, _, err = run(*given)
+    assert status == 0
+    assert "--sampling epochs is that of a shuffling data loader" in err
+    assert run(*given, "--sampling", "epochs")[2] == ""
 
 
 def test_csv_and_text_are_the_same_table(predict):
@@ -485,11 +505,14 @@ WRONG_PREDICTIONS = {
     "nan is no whole number": ["--steps", "nan"],
     "inf is no whole number": ["--steps", "inf"],
     "-3 is no whole number": ["--steps", "-3"],
-    "update counts must be finite, ≥ 1": ["--steps", "0,1"],
     "--start stationary: the mean": ["--of", "mean"],
-    "--plot: covariance has a line a step": ["--of", "covariance", "--plot", "p.png"],
+    "--plot: covariance is no curve": ["--of", "covariance", "--plot", "p.png"],
+    "--plot p.doc: there are no pictures": ["--plot", "p.doc"],
     "momentum = 1.5": ["--momentum", "1.5"],
-    "--mixing: the quasi-hyperbolic rule needs it": ["--rule", "quasi_hyperbolic"],
+    "--rule quasi_hyperbolic needs a value of --mixing": ["--rule", "quasi_hyperbolic"],
+    "with beta = 0.6, tau = 2 the updates are stable for no": [
+        *("--rule", "dampened", "--dampening", "2")
+    ],
     "Give --dataset-size": ["--sampling", "epochs"],
     "has no counterpart in continuous time": [
         *("--sampling", "epochs", "--dataset-size", "80"),
@@ -497,6 +520,8 @@ WRONG_PREDICTIONS = {
     ],
     "--spectrum nowhere.npy: No such file": ["--spectrum", "nowhere.npy"],
     "a stationary state needs": ["--learning-rate", "9"],
+    "and --start minimum": ["--learning-rate", "9"],
+    "nowhere/p.csv: No such file or directory. Give another": ["--output", "nowhere/p.csv"],
 }
 
 

@@ -63,11 +63,25 @@ def test_integers_and_single_precision_are_numbers_too(tmp_path):
     assert (spectrum.eigenvalues.dtype, spectrum.size) == (np.float64, 7.0)
 
 
-@pytest.mark.parametrize("text", ["1.5\n0.5\n", "eigenvalues\n1.5\n0.5\n", "\ufeff1.5\n0.5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1.5\n0.5\n", "eigenvalues\n1.5\n0.5\n", "\ufeff1.5\n0.5"),
+        # Lines are numbered without a name, as pandas does.
+        ",eigenvalues\n0,1.5\n1,0.5\n",
+    ],
+)
 def test_a_column_without_a_name_is_eigenvalues(tmp_path, text):
     path = tmp_path / "s.csv"
     path.write_text(text, encoding="utf-8")
     assert read_spectrum(path).eigenvalues.tolist() == [1.5, 0.5]
+
+
+def test_numbers_in_the_place_of_names_are_told(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("1.0,2.0,3.0\n")
+    with pytest.raises(ValueError, match="its first line holds 3 numbers and no names"):
+        read_spectrum(path)
 
 
 def test_arrays_without_names_are_eigenvalues(tmp_path):

@@ -767,3 +767,8 @@ def test_what_strategies_draw_is_valid(
     assert np.isfinite(sgd.Predictor(run.hyperparameters, run.spectrum).displacement(3))
     assert np.linalg.eigvals(np.array(process.drift, dtype=float)).real.min() > 0
     assert np.linalg.eigvalsh(sigma).min() >= -1e-9
+
+
+def test_a_run_has_one_of_each_number_a_direction():
+    with pytest.raises(ValueError, match=r"'noise': 1, .* are numbers of directions"):
+        replace(RUN, noise=(1.0,))

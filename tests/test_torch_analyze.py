@@ -467,6 +467,7 @@ def test_negative_curvature_is_the_callers_to_decide():
     found = measure(model, nn.CrossEntropyLoss(), loader, optimizer, directions=4)
     with pytest.raises(ValueError, match="negative='drop'"):
         found.predictor()
+    assert 'predictor(negative="drift") keeps them' in str(found)
     kept = found.predictor(negative="drift").spectrum
     assert kept.trace == pytest.approx(found.trace.value)
     assert kept.total(kept.variances) == pytest.approx(found.noise_total)

@@ -182,7 +182,8 @@ def advise(
         rule: the optimiser, heavy ball by default.
         sampling: "with_replacement", "epochs" or "fixed_order".
         parameters: values of the rule's further symbols.
-        steps: the run's length in updates; by default until it has saturated.
+        steps: the run's length in updates; by default until 63 % of the final displacement, which
+            steep directions may reach long before flat ones have moved.
         start: "stationary"; "minimum", at rest there; or the offset from the minimum along every
             eigenvector, a number or (modes,). Where there is no stationary state the displacement
             is that from the minimum.

@@ -18,11 +18,12 @@ def advise(
     """Say what a run's settings and spectrum make of it, and which assumption is weakest.
 
     Example: sgdtheory advise --learning-rate 0.1 --momentum 0.9 --batch-size 128 --dataset-size
-    50000 --steps 10000 --spectrum spectrum.npz --plot advice.png
+    50000 --sampling epochs --steps 10000 --spectrum spectrum.npz --plot advice.png
 
     Args:
         settings: the run.
-        steps: the run's length in updates; by default until it has saturated.
+        steps: the run's length in updates; by default until 63 % of the final displacement, which
+            steep directions may reach long before flat ones have moved.
         plot: picture to write, as advice.png.
         json: print numbers as JSON; null is what does not exist or is infinite.
     """

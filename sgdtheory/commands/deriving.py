@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from sympy import Expr
+from sympy import Dummy, Expr
 
 import sgdtheory as sgd
 from sgdtheory.commands.code_files import code_of, write_code
@@ -134,7 +134,11 @@ def _letters(result: str, option: str, text: str | None) -> Expr | None:
             f"{option} {text}: {result} is not of one direction of given noise and curvature. "
             "Leave it out."
         )
-    return read_expression(option, text, CURVATURE_LETTERS)
+    expression = read_expression(option, text, CURVATURE_LETTERS)
+    positive = {letter: Dummy(positive=True) for letter in expression.free_symbols}
+    if option == "--noise" and expression.xreplace(positive).is_negative:
+        raise ValueError(f"{option} {text}: a variance is not negative. Give one that is not.")
+    return expression
 
 
 def _theory(result: str, theory: TheoryName | None, order: int, sampling: str) -> str:

@@ -14,7 +14,7 @@ MEANINGS: dict[Symbol, str] = {
     s.k: "updates, a whole number",
     s.t: "time; one update lasts eta",
     s.theta: "position, as an offset from the minimum",
-    s.v: "velocity",
+    s.v: "velocity: of updates the rule's own, of continuous time dtheta/dt",
     s.v_next: "velocity after the update, in --position alone",
     s.g: "the gradient that the optimiser sees",
     s.theta_0: "position at the start, as an offset from the minimum",

@@ -42,7 +42,14 @@ def save_picture(draw: Callable[[], Any], path: Path) -> None:
     """
     # A picture in a file needs no display.
     os.environ.setdefault("MPLBACKEND", "Agg")
-    draw().savefig(path, dpi=150)
+    figure = draw()
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise ValueError(
+            f"--plot {path}: there are no pictures that end in {path.suffix or 'nothing'!r}. Give "
+            f"one of .{', .'.join(formats)}."
+        )
+    figure.savefig(path, dpi=150)
 
 
 def draw_columns(of: str, columns: Mapping[str, Sequence[Any]]) -> Any:
@@ -56,13 +63,13 @@ def draw_columns(of: str, columns: Mapping[str, Sequence[Any]]) -> Any:
         The matplotlib Figure.
 
     Raises:
-        ValueError: for a table with a line a step and direction, which is no curve.
+        ValueError: for a table that is no curve.
         ImportError: without matplotlib.
     """
     if of not in _CURVES:
         raise ValueError(
-            f"--plot: {of} has a line a step and direction, which is no curve. Plot "
-            f"{', '.join(_CURVES)}, or draw from --format csv."
+            f"--plot: {of} is no curve over updates or eigenvalues. Plot {', '.join(_CURVES)}, or "
+            "draw from --format csv."
         )
     # Loaded where one is drawn: help and tables need no picture.
     from sgdtheory.plotting.canvas import LINES, new_figure

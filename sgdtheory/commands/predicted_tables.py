@@ -69,11 +69,14 @@ class Asked:
 
 def _displacement(asked: Asked) -> Columns:
     model, position = asked.model, asked.position
-    return {
-        "step": asked.steps,
-        "displacement": model.displacement(asked.steps, position),
-        "exponent": model.exponent(asked.steps, position),
-    }
+    moved: Any = model.displacement(asked.steps, position)
+    # What has not moved has no exponent, and update 0 has none.
+    exponent: Any = np.full(len(asked.steps), np.nan)
+    some = np.asarray(moved > 0)
+    if some.any():
+        exponent[some] = model.exponent(asked.steps[some], position)
+    steps: Any = asked.steps
+    return {"step": steps, "displacement": moved, "exponent": exponent}
 
 
 def _fitted(asked: Asked) -> Columns:

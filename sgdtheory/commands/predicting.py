@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import tyro
 
+import sgdtheory as sgd
 from sgdtheory.commands.pictures import draw_columns, save_picture
 from sgdtheory.commands.predicted_tables import TABLES, Asked
 from sgdtheory.commands.settings import Settings
@@ -48,7 +49,13 @@ def predict(
         output: file to write.
         plot: picture to write, as displacement.png; of displacement, parts or variances.
     """
-    columns = TABLES[of](Asked(settings, read_steps(steps)))
+    try:
+        columns = TABLES[of](Asked(settings, read_steps(steps)))
+    except sgd.UnstableError as error:
+        raise ValueError(
+            f"{error} Here these are --of mean, --of covariance and --start minimum."
+        ) from error
+    settings.note_sampling()
     if plot is not None:
         save_picture(lambda: draw_columns(of, columns), plot)
     if format == "json":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -132,14 +133,25 @@ class Settings:
             "parameters": self._parameters(rule),
         }
 
+    def note_sampling(self) -> None:
+        """Say on standard error what a size of the data set does not decide."""
+        if self.dataset_size is not None and self.sampling == "with_replacement":
+            print(
+                "sgdtheory: batches are drawn with replacement. --sampling epochs is that of a "
+                "shuffling data loader.",
+                file=sys.stderr,
+            )
+
     def _parameters(self, rule: sgd.UpdateRule) -> dict[Symbol, float]:
         """Values of the rule's further symbols; none too many, none too few."""
         given = {s.tau: ("dampening", self.dampening), s.nu: ("mixing", self.mixing)}
         for symbol, (name, value) in given.items():
             if (symbol in rule.parameters) != (value is not None):
-                verb = "needs" if value is None else "has no"
+                if value is None:
+                    raise ValueError(f"--rule {self.rule} needs a value of --{name}. Give one.")
+                own = "dampened" if name == "dampening" else "quasi_hyperbolic"
                 raise ValueError(
-                    f"--{name}: the {rule.name} rule {verb} it. "
-                    f"{'Give' if value is None else 'Leave out'} --{name}."
+                    f"--{name} {value:g}: the {rule.name} rule has no {name}. Leave it out, or "
+                    f"give --rule {own}."
                 )
         return {symbol: value for symbol, (_, value) in given.items() if value is not None}

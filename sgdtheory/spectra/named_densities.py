@@ -99,7 +99,11 @@ def power_law(
     0.0723824/rho
     """
     check_number("smallest", smallest, above=0.0)
-    check_number("largest", largest, above=float(smallest))
+    check_number("largest", largest, above=0.0)
+    if not largest > smallest:
+        raise ValueError(
+            f"largest = {largest}: it must be above the other cut-off, smallest = {smallest}."
+        )
     # Beyond, ρ^(−1−a) leaves the doubles within a few decades.
     check_number("tail_exponent", tail_exponent, above=-100.0, below=100.0)
     a, low, high = (

@@ -247,7 +247,7 @@ class _Search:
     def _smallest(self, one: Law, *, finite: bool) -> Finding | None:
         """What breaks the law, with numbers that are finite or with any; none if nothing does."""
         last: list[Finding] = []
-        passed: list[NotFiniteError] = []
+        passed: list[BrokenLawError] = []
 
         def tried(example: Any) -> None:
             try:

@@ -45,6 +45,12 @@ class Run:
     steps: tuple[int, int]
     limit: Limit = field(default=heavy_ball_limit, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        own = ("eigenvalues", "noise", "position", "velocity")
+        counts = {name: len(getattr(self, name)) for name in own}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"Run: {counts} are numbers of directions. Give one of each for each.")
+
     @property
     def hyperparameters(self) -> Hyperparameters:
         """Those of `Predictor`."""

@@ -91,8 +91,8 @@ def measure(
     check_number("tolerance", tolerance, at_least=0.0, below=1.0)
     # Before a long measurement, not after.
     Spectrum.from_hessian_eigenvalues([1.0], negative=negative)
-    parameters = trained_parameters(model, optimizer)
     run = RunSettings.read(optimizer, loader, sampling)
+    parameters = trained_parameters(model, optimizer)
     size = sum(value.numel() for value in parameters.values())
     with undisturbed(model, evaluation=evaluation):
         device = next(iter(parameters.values())).device

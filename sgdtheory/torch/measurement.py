@@ -77,6 +77,16 @@ class Measurement(ShownAsTable):
         left = self.rest.estimate(lambda rho: rho)
         return LanczosEstimate(known + left.value, left.standard_error)
 
+    @property
+    def negative_directions(self) -> float:
+        """How many eigenvalues are negative, as far as probes have seen them."""
+        rho, counts = self.eigenvalues, np.ones(len(self.eigenvalues))
+        if self.rest is not None:
+            others, many = self.rest.eigenvalues_and_counts()
+            rho, counts = np.concatenate([rho, others]), np.concatenate([counts, many])
+        flat = _FLAT * torch.finfo(self.eigenvectors.dtype).eps * np.abs(rho).max()
+        return float(counts[rho < -flat].sum())
+
     @cached_property
     def spectrum(self) -> Spectrum:
         """All directions: the largest with their own noise, the others as probes have seen them.
@@ -139,9 +149,18 @@ class Measurement(ShownAsTable):
             ("tr H", _with_error(*self.trace)),
             ("tr Σ", _with_error(self.noise_total, self.noise_total_error)),
             ("‖∇L + λθ‖", f"{self.gradient_norm:.4g}"),
+            *self._negative,
             *(("note", note) for note in self.notes),
         ]
         return Table(f"Measured, for {run.rule.name}", tuple(rows))
+
+    @property
+    def _negative(self) -> list[tuple[str, str]]:
+        count = self.negative_directions
+        if count < 0.5:
+            return []
+        told = f'about {count:.0f}; predictor(negative="drift") keeps them, "drop" does not'
+        return [("negative eigenvalues", told)]
 
     @property
     def _directions(self) -> Table:

@@ -85,6 +85,11 @@ def require_mean_of_examples(model: torch.nn.Module, loss: Loss, batches: Batche
         raise ValueError(
             f"loss gives a tensor of shape {tuple(together.shape)}: give one with reduction='mean'."
         )
+    if not together.isfinite():
+        raise ValueError(
+            f"loss is {float(together):g} on the loader's first examples: there is no curvature to "
+            "measure. Give a model whose training has not diverged."
+        )
     singly = torch.stack(
         [loss(model(x[None]), y[None]) for x, y in zip(inputs, targets, strict=True)]
     ).mean()
