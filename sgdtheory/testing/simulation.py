@@ -60,7 +60,8 @@ class Simulated:
         return (
             f"{verdict}: {self.observable} {self.measured:.6g} ± {self.error:.2g}, predicted "
             f"{self.predicted:.6g}; z = {z:+.1f}, {self.bound:.1f} allowed after {self.replicas} "
-            f"replicas in {self.looks} looks, false alarms with probability {self.false_alarm:g}"
+            f"replicas in {self.looks} looks, false alarms with probability {self.false_alarm:g}; "
+            "mean and covariance alone were asked"
         )
 
 
