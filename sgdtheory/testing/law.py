@@ -111,12 +111,11 @@ def tolerance(run: Run, *steps: int) -> float:
 
 
 def stationary_tolerance(run: Run, *steps: int) -> float:
-    """Relative, of a stationary state: what one update loses of it was rounded, and a flat
-    direction loses ηh(1 − β) of itself and less.
+    """Relative, of a stationary state: the flattest direction adds up the roundings of 1/(ηh)
+    updates, since so few digits are left of what one of them loses.
     """
-    memory = 1 / (1 - run.momentum)
-    flattest = run.learning_rate * float(run.curvature.min()) * memory
-    return tolerance(run, *steps) + _ROUNDING * memory * near_instability(run) / flattest
+    flattest = run.learning_rate * float(run.curvature.min())
+    return tolerance(run, *steps) + _ROUNDING * near_instability(run) / flattest
 
 
 def near_instability(run: Run) -> float:
