@@ -240,6 +240,7 @@ class FollowedStates(_States):
                 raise ValueError(
                     f"Along the recorded directions the parameters are {away:.3g} away from where "
                     "their gradients and the update rule have moved them. Something else moves "
-                    "them, or changes gradients between backward and step: record every second "
+                    "them, changes gradients between backward and step, or steps are so small that "
+                    'they are lost in rounding (model.dtype = "float64"). Record every second '
                     "update (record.projections_every = 2), which looks at the parameters alone."
                 )
