@@ -79,15 +79,16 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
-    except OSError as error:
-        told = (
-            f"{error.filename}: {error.strerror}. Give another file." if error.filename else error
-        )
-        print(f"sgdtheory: {told}", file=sys.stderr)
+    except (ValueError, ImportError, OSError) as error:
+        print(f"sgdtheory: {_told(error)}", file=sys.stderr)
         sys.exit(_WRONG_INPUT)
-    except (ValueError, ImportError) as error:
-        print(f"sgdtheory: {error}", file=sys.stderr)
-        sys.exit(_WRONG_INPUT)
+
+
+def _told(error: Exception) -> str:
+    """In words; the system's own are of a file, which it names apart from them."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}. Give another file."
+    return str(error)
 
 
 if __name__ == "__main__":

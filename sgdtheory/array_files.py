@@ -158,8 +158,10 @@ def _csv(path: Path, names: Collection[str], nameless: str) -> dict[str, Any]:
     if rows.shape[1] != len(columns):
         raise ValueError(f"its first line names {len(columns)} columns, and it has {rows.shape[1]}")
     found = dict(zip(columns, rows.T, strict=True))
-    # The numbers of lines, which pandas writes first and does not name.
-    return {name: column for name, column in found.items() if name or len(found) == 1}
+    if len(columns) > 1 and not columns[0]:
+        # The numbers of lines, which pandas writes first and does not name.
+        del found[""]
+    return found
 
 
 def _is_number(text: str) -> bool:

@@ -84,6 +84,13 @@ def test_numbers_in_the_place_of_names_are_told(tmp_path):
         read_spectrum(path)
 
 
+def test_no_other_column_without_a_name_is_left_out(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("eigenvalues,\n1.5,0\n0.5,1\n")
+    with pytest.raises(ValueError, match="'' is none of the names"):
+        read_spectrum(path)
+
+
 def test_arrays_without_names_are_eigenvalues(tmp_path):
     np.save(tmp_path / "s.npy", RHO)
     (tmp_path / "s.json").write_text(json.dumps(RHO.tolist()))

@@ -75,8 +75,8 @@ def _displacement(asked: Asked) -> Columns:
     some = np.asarray(moved > 0)
     if some.any():
         exponent[some] = model.exponent(asked.steps[some], position)
-    steps: Any = asked.steps
-    return {"step": steps, "displacement": moved, "exponent": exponent}
+    columns: dict[str, Any] = {"step": asked.steps, "displacement": moved, "exponent": exponent}
+    return columns
 
 
 def _fitted(asked: Asked) -> Columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +56,7 @@ def predict(
         raise ValueError(
             f"{error} Here these are --of mean, --of covariance and --start minimum."
         ) from error
-    settings.note_sampling()
+    _note_sampling(settings)
     if plot is not None:
         save_picture(lambda: draw_columns(of, columns), plot)
     if format == "json":
@@ -66,6 +67,16 @@ def predict(
         print(text, end="")
     else:
         output.write_text(text, encoding="utf-8")
+
+
+def _note_sampling(settings: Settings) -> None:
+    """Say on standard error what a size of the data set does not decide."""
+    if settings.dataset_size is not None and settings.sampling == "with_replacement":
+        print(
+            "sgdtheory: batches are drawn with replacement. --sampling epochs is that of a "
+            "shuffling data loader.",
+            file=sys.stderr,
+        )
 
 
 def _told(settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -133,25 +132,18 @@ class Settings:
             "parameters": self._parameters(rule),
         }
 
-    def note_sampling(self) -> None:
-        """Say on standard error what a size of the data set does not decide."""
-        if self.dataset_size is not None and self.sampling == "with_replacement":
-            print(
-                "sgdtheory: batches are drawn with replacement. --sampling epochs is that of a "
-                "shuffling data loader.",
-                file=sys.stderr,
-            )
-
     def _parameters(self, rule: sgd.UpdateRule) -> dict[Symbol, float]:
         """Values of the rule's further symbols; none too many, none too few."""
-        given = {s.tau: ("dampening", self.dampening), s.nu: ("mixing", self.mixing)}
-        for symbol, (name, value) in given.items():
-            if (symbol in rule.parameters) != (value is not None):
-                if value is None:
-                    raise ValueError(f"--rule {self.rule} needs a value of --{name}. Give one.")
-                own = "dampened" if name == "dampening" else "quasi_hyperbolic"
+        given = {
+            s.tau: ("dampening", self.dampening, "dampened"),
+            s.nu: ("mixing", self.mixing, "quasi_hyperbolic"),
+        }
+        for symbol, (name, value, own) in given.items():
+            if value is None and symbol in rule.parameters:
+                raise ValueError(f"--rule {self.rule} needs a value of --{name}. Give one.")
+            if value is not None and symbol not in rule.parameters:
                 raise ValueError(
                     f"--{name} {value:g}: the {rule.name} rule has no {name}. Leave it out, or "
                     f"give --rule {own}."
                 )
-        return {symbol: value for symbol, (_, value) in given.items() if value is not None}
+        return {symbol: value for symbol, (_, value, _) in given.items() if value is not None}

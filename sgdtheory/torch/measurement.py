@@ -80,12 +80,19 @@ class Measurement(ShownAsTable):
     @property
     def negative_directions(self) -> float:
         """How many eigenvalues are negative, as far as probes have seen them."""
+        rho, counts = self._eigenvalues_and_counts
+        return float(counts[rho < 0].sum())
+
+    @cached_property
+    def _eigenvalues_and_counts(self) -> tuple[Array, Array]:
+        """The largest, then as probes have seen the others; 0 where rounding could have made it."""
         rho, counts = self.eigenvalues, np.ones(len(self.eigenvalues))
         if self.rest is not None:
             others, many = self.rest.eigenvalues_and_counts()
             rho, counts = np.concatenate([rho, others]), np.concatenate([counts, many])
-        flat = _FLAT * torch.finfo(self.eigenvectors.dtype).eps * np.abs(rho).max()
-        return float(counts[rho < -flat].sum())
+        precision = torch.finfo(self.eigenvectors.dtype).eps
+        flat = np.abs(rho) <= _FLAT * precision * np.abs(rho).max()
+        return np.where(flat, 0.0, rho), counts
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -97,19 +104,16 @@ class Measurement(ShownAsTable):
         Raises:
             ValueError: for negative eigenvalues, where they are to be refused.
         """
-        rho, noise, counts = self.eigenvalues, self.noise, np.ones(len(self.eigenvalues))
+        noise = self.noise
         if self.rest is not None:
             others, many = self.rest.eigenvalues_and_counts()
             weight = float(many @ np.abs(others))
             left = max(self.noise_total - float(self.noise.sum()), 0.0)
             scale = left / weight if weight else 0.0
-            rho = np.concatenate([rho, others])
             noise = np.concatenate([noise, scale * np.abs(others)])
-            counts = np.concatenate([counts, many])
-        precision = torch.finfo(self.eigenvectors.dtype).eps
-        flat = np.abs(rho) <= _FLAT * precision * np.abs(rho).max()
+        rho, counts = self._eigenvalues_and_counts
         return Spectrum.from_hessian_eigenvalues(
-            np.where(flat, 0.0, rho),
+            rho,
             noise_variances=noise,
             counts=counts,
             negative=self.negative,
